@@ -1,0 +1,1 @@
+"""How the sample library is made: speech, telephone sound, and the timing of a conversation."""
