@@ -1,0 +1,156 @@
+//! Builds every part from the configuration, in order, for all commands alike.
+//! Not for: anything that a command does with them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use keyreel_keys::{
+    Clock, KeyProvider, Keyring, KeyringParts, Keystore, ProviderId, SystemClock, Vault,
+};
+use keyreel_library::{Catalogue, Objects, SqliteCatalogue};
+use keyreel_sandbox::{ArtefactCache, Sandbox, SandboxSettings};
+use keyreel_server::AuditObserver;
+use url::Url;
+
+use crate::config::Config;
+use crate::output::Usage;
+
+/// The provider that every installation has.
+pub(crate) const MANAGED: &str = "managed";
+
+/// The plugins inside this program.
+const PLUGINS: [(&str, &[u8]); 1] = [(
+    MANAGED,
+    include_bytes!(concat!(env!("OUT_DIR"), "/managed.wasm")),
+)];
+
+/// What commands work with.
+pub(crate) struct Parts {
+    pub(crate) catalogue: Arc<dyn Catalogue>,
+    pub(crate) objects: Objects,
+    pub(crate) keystore: Arc<Keystore>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    /// All parts, with a keystore that is there already.
+    ///
+    /// # Errors
+    /// A part cannot be opened; the message says which and what to do.
+    pub(crate) async fn assemble(config: &Config) -> anyhow::Result<Self> {
+        let files = &config.keystore;
+        let keystore =
+            Keystore::open(&files.directory, &files.master_key_file).map_err(|source| {
+                Usage::with_hint(
+                    format!("the keystore: {source}"),
+                    "`keyreel keystore init` makes a new one, for a new installation",
+                )
+            })?;
+        Self::with_keystore(config, keystore).await
+    }
+
+    /// All parts, with a new keystore where there is none.
+    ///
+    /// # Errors
+    /// As [`Parts::assemble`].
+    pub(crate) async fn assemble_new(config: &Config) -> anyhow::Result<Self> {
+        let files = &config.keystore;
+        let keystore = Keystore::open_or_create(&files.directory, &files.master_key_file)
+            .context("the keystore")?;
+        Self::with_keystore(config, keystore).await
+    }
+
+    async fn with_keystore(config: &Config, keystore: Keystore) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let settings = config.keys.keyring()?;
+        let keystore = Arc::new(keystore);
+        let catalogue = catalogue(config).await?;
+        let objects = objects(&config.storage.objects)?;
+        let vault = Arc::new(Vault::new(
+            keystore.clone(),
+            catalogue.clone(),
+            settings.dek_ttl,
+        ));
+
+        let key = keystore
+            .service_key("plugin cache")
+            .context("the keystore")?;
+        let directory = config.storage.cache.clone();
+        let cache = Some(ArtefactCache { directory, key });
+        let sandbox_settings = SandboxSettings {
+            cache,
+            ..SandboxSettings::default()
+        };
+        let sandbox = Sandbox::new(sandbox_settings, vault.clone(), clock.clone())
+            .context("the plugin sandbox")?;
+        let mut providers: HashMap<ProviderId, Arc<dyn KeyProvider>> = HashMap::new();
+        for (name, component) in PLUGINS {
+            let id = ProviderId::parse(name)?;
+            let provider = sandbox
+                .admit(id.clone(), component, None)
+                .await
+                .with_context(|| format!("the plugin {name}"))?;
+            providers.insert(id, Arc::new(provider));
+        }
+
+        let observer = Arc::new(AuditObserver::new(catalogue.clone(), clock.clone()));
+        let keyring = Keyring::new(KeyringParts {
+            store: catalogue.clone(),
+            providers,
+            observer,
+            clock: clock.clone(),
+            settings,
+            vault: Some(vault),
+        });
+        let keyring = Arc::new(keyring);
+        Ok(Self {
+            catalogue,
+            objects,
+            keystore,
+            keyring,
+            clock,
+        })
+    }
+}
+
+/// The catalogue alone, for commands that need no keys.
+///
+/// # Errors
+/// It cannot be opened.
+pub(crate) async fn catalogue(config: &Config) -> anyhow::Result<Arc<dyn Catalogue>> {
+    let path = &config.storage.catalogue;
+    make_parent(path)?;
+    let url = file_url(path)?.replacen("file", "sqlite", 1);
+    let catalogue = SqliteCatalogue::open(&url)
+        .await
+        .with_context(|| format!("the catalogue {}", path.display()))?;
+    Ok(Arc::new(catalogue))
+}
+
+fn objects(location: &str) -> anyhow::Result<Objects> {
+    let url = if location.contains("://") {
+        location.to_owned()
+    } else {
+        std::fs::create_dir_all(location)
+            .with_context(|| format!("the objects' folder {location}"))?;
+        file_url(Path::new(location))?
+    };
+    Objects::open(&url).with_context(|| format!("the objects at {location}"))
+}
+
+/// A path as a URL: what a URL means by `#`, `?` and `%` is escaped.
+fn file_url(path: &Path) -> anyhow::Result<String> {
+    let url = Url::from_file_path(path)
+        .map_err(|()| Usage::new(format!("{} is not an absolute path", path.display())))?;
+    Ok(url.into())
+}
+
+fn make_parent(path: &Path) -> anyhow::Result<()> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(folder).with_context(|| format!("the folder {}", folder.display()))
+}

@@ -1,0 +1,181 @@
+//! `keyreel demo`: a server with a sample library, SQLite and local files. A second start on the
+//! same folder keeps what is there. Not for production: it hands out tokens and lets a grant alone
+//! open media, so that players without credentials can be tried.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use keyreel_keys::{Policy, SystemClock, TenantId, generate_master_key};
+use keyreel_library::{Catalogue, Role, User};
+use keyreel_server::accounts as issue;
+
+use crate::ConfigFile;
+use crate::accounts::add_tenant;
+use crate::assemble::Parts;
+use crate::config::Config;
+use crate::import::Samples;
+use crate::{output, serve};
+
+/// How long the printed sign-in link works. Every start prints a new one.
+const LINK_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where everything is kept. Made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "demo-data")]
+    data: PathBuf,
+    /// Pages, API and media. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Health and metrics.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    admin_listen: SocketAddr,
+}
+
+/// What the line on stdout says of a tenant. Kept in the demo's folder, mode 0600.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct TenantAccess {
+    id: TenantId,
+    provider: String,
+    policy: Policy,
+    admin_token: String,
+    agent_token: String,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let file =
+        prepare(&args).with_context(|| format!("the demo's folder {}", args.data.display()))?;
+    let mut config = Config::read(&file)?;
+    config.server.listen = args.listen;
+    config.server.admin_listen = Some(args.admin_listen);
+    serve::log(&config.log)?;
+    if !config.keystore.master_key_file.exists() {
+        generate_master_key(&config.keystore.master_key_file)?;
+    }
+    let parts = Parts::assemble_new(&config).await?;
+
+    let samples = Samples::embedded()?;
+    for tenant in samples.tenants() {
+        if parts.catalogue.current_kek(&tenant.id).await?.is_none() {
+            output::note(&format!(
+                "making the keys of {} ({})",
+                tenant.name,
+                tenant.policy.as_str()
+            ));
+            add_tenant(&parts, &tenant.id, &tenant.name, tenant.policy).await?;
+        }
+        samples.import(&parts, &tenant.id).await?;
+    }
+    let tenants = tenant_access(&parts, &args.data).await?;
+    let user = demo_user(&*parts.catalogue).await?;
+    let link = issue::create_link(&*parts.catalogue, &SystemClock, &user, LINK_TTL).await?;
+
+    let server = serve::bind(&config, parts).await?;
+    let url = format!("http://{}", server.addresses().public);
+    let sign_in = format!("{url}/sign-in#link={}", *link.secret);
+    let admin = server
+        .addresses()
+        .admin
+        .map(|address| format!("http://{address}"));
+    let ready = serde_json::json!({
+        "url": url, "sign_in": sign_in, "admin": admin, "tenants": tenants,
+    });
+    output::data(&ready.to_string())?;
+    output::note(&format!(
+        "\n  Keyreel is ready: {url}\n  Sign in: {sign_in}\n"
+    ));
+    serve::until_stopped(server).await
+}
+
+/// Makes the folder and its configuration, if they are not there.
+fn prepare(args: &Args) -> anyhow::Result<ConfigFile> {
+    for folder in [args.data.clone(), args.data.join("secrets")] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let config = args.data.join("keyreel.toml");
+    if !config.exists() {
+        fs::write(&config, CONFIG)?;
+    }
+    Ok(ConfigFile { config })
+}
+
+/// Tokens of an earlier start, or new ones for tenants that have none.
+async fn tenant_access(parts: &Parts, data: &Path) -> anyhow::Result<Vec<TenantAccess>> {
+    let path = data.join("secrets/tokens.json");
+    let mut known: Vec<TenantAccess> = match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged; remove it for new tokens", path.display()))?,
+        Err(_) => Vec::new(),
+    };
+    let catalogue = &*parts.catalogue;
+    for tenant in catalogue.tenants().await? {
+        if known.iter().any(|access| access.id == tenant.id) {
+            continue;
+        }
+        let token = async |label: &str, role| {
+            let roles = vec![(tenant.id.clone(), role)];
+            issue::create_token(catalogue, &SystemClock, label, roles, None).await
+        };
+        let admin = token("demo admin", Role::Admin).await?;
+        let agent = token("demo agent", Role::Agent).await?;
+        known.push(TenantAccess {
+            id: tenant.id.clone(),
+            provider: tenant.provider.to_string(),
+            policy: tenant.policy,
+            admin_token: admin.secret.to_string(),
+            agent_token: agent.secret.to_string(),
+        });
+    }
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(&serde_json::to_vec_pretty(&known)?)?;
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    Ok(known)
+}
+
+/// The account that the sign-in link opens: an administrator of every tenant of the first start.
+async fn demo_user(catalogue: &dyn Catalogue) -> anyhow::Result<User> {
+    if let Some(user) = catalogue.user_by_name("demo").await? {
+        return Ok(user);
+    }
+    let tenants = catalogue.tenants().await?;
+    let roles = tenants
+        .into_iter()
+        .map(|tenant| (tenant.id, Role::Admin))
+        .collect();
+    Ok(issue::create_user(catalogue, "demo", None, roles).await?)
+}
+
+const CONFIG: &str = r#"# Written by `keyreel demo`. `keyreel config schema` lists all settings.
+[server]
+listen = "127.0.0.1:8080"
+admin_listen = "127.0.0.1:8081"
+
+[storage]
+catalogue = "./catalogue.sqlite"
+objects = "./objects"
+cache = "./cache"
+
+# A real installation keeps the keystore apart from the data, and the master key apart from both.
+[keystore]
+directory = "./keystore"
+master_key_file = "./secrets/master.key"
+
+# For trying ffmpeg, VLC and curl: whoever has a media URL of a token's grant can listen.
+[playback]
+bare_grants = true
+"#;

@@ -1,0 +1,108 @@
+//! `keyreel serve`, and what `keyreel demo` shares with it: logging, binding, signals.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use keyreel_keys::Keystore;
+use keyreel_server::{BoundServer, BuildInfo, GrantKey, ReadyCheck, Server, ServerParts, Shutdown};
+use tracing_subscriber::EnvFilter;
+
+use crate::ConfigFile;
+use crate::assemble::Parts;
+use crate::config::{Config, Log, LogFormat};
+use crate::output::{self, Usage};
+
+/// The name of the key that signs playback grants.
+const GRANTS: &str = "grants";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let config = Config::read(&args.file)?;
+    log(&config.log)?;
+    let parts = Parts::assemble(&config).await?;
+    let server = bind(&config, parts).await?;
+    output::note(&format!(
+        "listening on {}, {}",
+        server.addresses().public,
+        server.addresses().url
+    ));
+    if let Some(admin) = server.addresses().admin {
+        output::note(&format!("health and metrics on http://{admin}"));
+    }
+    until_stopped(server).await
+}
+
+/// Starts logging to stderr.
+pub(crate) fn log(settings: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&settings.filter)
+        .map_err(|source| Usage::new(format!("[log] filter: {source}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let started = match settings.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|source| anyhow::anyhow!("logging: {source}"))
+}
+
+/// Binds the server's addresses.
+pub(crate) async fn bind(config: &Config, parts: Parts) -> anyhow::Result<BoundServer> {
+    let grant_key = parts.keystore.service_key(GRANTS).context("the keystore")?;
+    let providers = parts
+        .keyring
+        .providers()
+        .map(|(id, description)| (id.clone(), description.clone()))
+        .collect();
+    let server = ServerParts {
+        catalogue: parts.catalogue,
+        objects: parts.objects,
+        keyring: parts.keyring,
+        clock: parts.clock,
+        grant_key: GrantKey::new(&grant_key),
+        settings: config.server(),
+        build: BuildInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            commit: option_env!("KEYREEL_COMMIT"),
+        },
+        providers,
+        checks: vec![Arc::new(KeystoreCheck(parts.keystore))],
+    };
+    Server::bind(server)
+        .await
+        .map_err(|source| Usage::new(source.to_string()).into())
+}
+
+/// Serves until SIGTERM or SIGINT, then drains; a second signal cuts.
+pub(crate) async fn until_stopped(server: BoundServer) -> anyhow::Result<()> {
+    server.serve(Shutdown::on_signals()?).await;
+    Ok(())
+}
+
+/// Whether the keystore still answers: a volume that went away is told before a listener finds out.
+struct KeystoreCheck(Arc<Keystore>);
+
+#[async_trait]
+impl ReadyCheck for KeystoreCheck {
+    fn name(&self) -> &str {
+        "keystore"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        let keystore = self.0.clone();
+        let checked = tokio::task::spawn_blocking(move || keystore.service_key(GRANTS).map(drop));
+        match checked.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

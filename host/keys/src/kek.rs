@@ -1,0 +1,156 @@
+//! KEKs as Keyreel keeps them, and the store they lie in.
+
+use async_trait::async_trait;
+use keyreel_format::{KekId, ProviderId, TenantId};
+
+use crate::provider::Attributes;
+
+/// Which algorithms a tenant's keys use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// RSA-3072 with OAEP: the Genesys scheme, 128-bit strength.
+    Compatible,
+    /// HPKE with MLKEM1024-P384 and AES-256-GCM: AES-256 strength throughout.
+    Aes256,
+}
+
+impl Policy {
+    /// The wrap algorithm that new KEKs get.
+    #[must_use]
+    pub fn algorithm(self) -> &'static str {
+        match self {
+            Self::Compatible => "rsa-oaep-sha256",
+            Self::Aes256 => "hpke-mlkem1024-p384",
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compatible => "compatible",
+            Self::Aes256 => "aes256",
+        }
+    }
+}
+
+/// Where a KEK stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KekState {
+    /// New recordings use it.
+    Current,
+    /// It opens old recordings.
+    Previous,
+    /// It opens nothing any more.
+    Retired,
+}
+
+/// A KEK: its public key, and what opens the private one.
+#[derive(Debug, Clone)]
+pub struct Kek {
+    /// `kek/<n>`, or a customer's key pair UUID.
+    pub id: KekId,
+    /// Wrap algorithm's name.
+    pub algorithm: String,
+    /// RSA: SubjectPublicKeyInfo, DER. HPKE: the KEM's public key, serialised.
+    pub public_key: Vec<u8>,
+    /// What the provider asked to be kept with this KEK, returned to it verbatim.
+    pub sealed: Vec<(String, Vec<u8>)>,
+    /// More.
+    pub attributes: Attributes,
+}
+
+/// A private key or a configuration secret, sealed under the tenant's root: worthless without the
+/// keystore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedKey {
+    /// The algorithm of the key inside ("rsa-oaep-sha256"), or "secret".
+    pub algorithm: String,
+    /// Nonce, ciphertext and tag.
+    pub sealed: Vec<u8>,
+}
+
+/// Where KEKs lie: the catalogue.
+#[async_trait]
+pub trait KekStore: Send + Sync {
+    /// The KEK that new recordings of `tenant` use, with its provider.
+    async fn current_kek(&self, tenant: &TenantId)
+    -> Result<Option<(ProviderId, Kek)>, StoreError>;
+
+    /// One KEK of `tenant`, whatever its state, `None` if it was never the tenant's.
+    async fn kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+    ) -> Result<Option<(Kek, KekState)>, StoreError>;
+
+    /// All KEKs of `tenant`, newest first.
+    async fn keks(&self, tenant: &TenantId)
+    -> Result<Vec<(ProviderId, Kek, KekState)>, StoreError>;
+
+    /// Adds `kek` and makes it the current one, the former current one becoming previous, in one
+    /// transaction.
+    async fn put_current_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        kek: &Kek,
+        created_ms: u64,
+    ) -> Result<(), StoreError>;
+
+    /// The sealed key that `provider` keeps for `tenant` under `name`.
+    async fn sealed_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &str,
+    ) -> Result<Option<SealedKey>, StoreError>;
+
+    /// Keeps a sealed key. Fails with [`StoreError::Exists`] where the name is taken.
+    async fn put_sealed_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &str,
+        key: &SealedKey,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps a sealed configuration secret, in place of the one of that name if there is one.
+    /// Private keys are put, never replaced.
+    async fn replace_sealed_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &str,
+        key: &SealedKey,
+    ) -> Result<(), StoreError>;
+
+    /// The configuration (JSON) of `provider` for `tenant`; "{}" where none was set.
+    async fn provider_config(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+    ) -> Result<String, StoreError>;
+}
+
+/// The store failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The name is taken.
+    #[error("{what} exists already")]
+    Exists {
+        /// What.
+        what: String,
+    },
+    /// The backend failed.
+    #[error("the catalogue failed: {source}")]
+    Backend {
+        /// How.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

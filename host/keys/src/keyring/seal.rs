@@ -1,0 +1,306 @@
+//! Sealing: DEKs wrapped with the current KEK, in the host; and KEKs made.
+//! Not for: when to rotate, nor moving recordings to a new KEK.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::digest;
+use keyreel_format::wrap::{self, WrapAlgorithm};
+use keyreel_format::{Dek, KekId, ProviderId, Recipient, RecordingId, TenantId};
+use subtle::ConstantTimeEq;
+use tokio::sync::OnceCell;
+
+use super::unwrap::limited;
+use super::{Inner, Keyring};
+use crate::error::KeyError;
+use crate::kek::{Kek, Policy};
+use crate::observer::{UnwrapAttempt, UnwrapPurpose};
+use crate::provider::{Envelope, ErrorClass};
+
+/// A DEK, wrapped for a recording's header.
+#[derive(Debug, Clone)]
+pub struct Wrapped {
+    /// Who can unwrap it.
+    pub provider: ProviderId,
+    /// With which KEK.
+    pub kek: KekId,
+    /// How it is wrapped.
+    pub algorithm: WrapAlgorithm,
+    /// The header's recipients. All parts of the recording get these same ones.
+    pub recipients: Vec<Recipient>,
+}
+
+impl Keyring {
+    /// Wraps a recording's DEK with its tenant's current KEK. Once for a recording: all its parts
+    /// carry the same recipients.
+    ///
+    /// No provider is asked, save once per KEK: then a random DEK is wrapped and unwrapped, so that
+    /// nothing is sealed which nobody could open.
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub async fn wrap(
+        &self,
+        tenant: &TenantId,
+        recording: &RecordingId,
+        dek: &Dek,
+    ) -> Result<Wrapped, KeyError> {
+        let inner = &self.inner;
+        let current = inner.stored(inner.store.current_kek(tenant)).await?;
+        let (provider, kek) = current.ok_or_else(|| KeyError::NoCurrentKek {
+            tenant: tenant.clone(),
+        })?;
+        let algorithm = algorithm_of(&kek)?;
+        inner.try_once(tenant, &provider, &kek).await?;
+        let wrapped_dek = wrap_with(&kek, tenant, recording, dek)?;
+        let recipient = Recipient {
+            algorithm,
+            provider: provider.clone(),
+            kek: kek.id.clone(),
+            wrapped_dek,
+            info: Vec::new(),
+        };
+        Ok(Wrapped {
+            provider,
+            kek: kek.id,
+            algorithm,
+            recipients: vec![recipient],
+        })
+    }
+
+    /// Has `provider` make a KEK for `tenant`, tries it, and makes it the current one. Old
+    /// recordings keep theirs.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; the former KEK stays current then.
+    pub async fn mint_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        policy: Policy,
+    ) -> Result<Kek, KeyError> {
+        let inner = &self.inner;
+        let minting = inner.sealing.minting(tenant);
+        let _one_at_a_time = minting.lock().await;
+        let minter = inner.provider(provider)?;
+        if !minter.describe().mints_keks {
+            return Err(KeyError::CannotMint {
+                provider: provider.clone(),
+            });
+        }
+        let id = inner.next_kek_id(tenant, provider).await?;
+        let limit = inner.settings.mint_limit;
+        let call = inner.call(tenant, "", &random_id("mint")?, limit);
+        let mut kek = limited(limit, minter.generate_kek(&call, &id, policy.algorithm()))
+            .await
+            .map_err(|error| KeyError::Provider {
+                provider: provider.clone(),
+                error,
+            })?;
+        if kek.id != id || kek.algorithm != policy.algorithm() {
+            let found = format!("{} for {}", kek.id, kek.algorithm);
+            return Err(KeyError::WrongKek {
+                provider: provider.clone(),
+                kek: id,
+                found,
+            });
+        }
+        inner.trial(tenant, provider, &kek).await?;
+        inner.sealing.tried(tenant, provider, &kek);
+        kek.attributes.retain(|(name, _)| name != TRIED);
+        kek.attributes
+            .push((TRIED.to_owned(), hex::encode(version_of(&kek))));
+        let now = inner.clock.now_ms();
+        inner
+            .stored(inner.store.put_current_kek(tenant, provider, &kek, now))
+            .await?;
+        Ok(kek)
+    }
+}
+
+impl Inner {
+    /// Tries a KEK unless this process did so before.
+    async fn try_once(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        kek: &Kek,
+    ) -> Result<(), KeyError> {
+        let cell = self.sealing.cell(tenant, provider, kek);
+        let done = cell
+            .get_or_try_init(|| self.trial(tenant, provider, kek))
+            .await;
+        match done {
+            Ok(()) => Ok(()),
+            // It was tried when it was made. That its key service is away must not stop
+            // recordings from being sealed: the public key is all that takes.
+            Err(error) if was_tried(kek) && is_absence(error.class()) => {
+                tracing::warn!(
+                    %tenant, %provider, kek = %kek.id, %error,
+                    "sealing with a KEK whose provider does not answer now"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Wraps a random DEK and has it unwrapped.
+    async fn trial(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        kek: &Kek,
+    ) -> Result<(), KeyError> {
+        let sample = Dek::generate();
+        let id = random_id("trial")?;
+        let recording = RecordingId::parse(&id).map_err(|_| KeyError::Cryptography)?;
+        let envelope = Envelope {
+            algorithm: algorithm_of(kek)?.name().to_owned(),
+            wrapped_dek: wrap_with(kek, tenant, &recording, &sample)?,
+            recording: recording.clone(),
+            context: Vec::new(),
+        };
+        let attempt = UnwrapAttempt {
+            purpose: UnwrapPurpose::Trial,
+            tenant: tenant.clone(),
+            recording,
+            generation: 0,
+            provider: provider.clone(),
+            kek: kek.id.clone(),
+            algorithm: envelope.algorithm.clone(),
+            subject: String::new(),
+            request_id: id,
+        };
+        let unwrapped = self.ask(&attempt, kek, &envelope).await?;
+        if bool::from(unwrapped.dek.expose().ct_eq(sample.expose())) {
+            Ok(())
+        } else {
+            Err(KeyError::TrialFailed {
+                provider: provider.clone(),
+                kek: kek.id.clone(),
+            })
+        }
+    }
+
+    /// "kek/<n>", n one more than any so far. An interrupted minting may have left a private key
+    /// under the next name; that name is passed over.
+    async fn next_kek_id(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+    ) -> Result<KekId, KeyError> {
+        let keks = self.stored(self.store.keks(tenant)).await?;
+        let numbers = keks
+            .iter()
+            .filter_map(|(_, kek, _)| kek.id.as_str().strip_prefix("kek/"));
+        let mut number = numbers
+            .filter_map(|n| n.parse::<u32>().ok())
+            .max()
+            .unwrap_or(0);
+        loop {
+            number = number.saturating_add(1);
+            let id = format!("kek/{number}");
+            let id = KekId::parse(&id).map_err(|_| KeyError::Cryptography)?;
+            let taken = self
+                .stored(self.store.sealed_key(tenant, provider, id.as_str()))
+                .await?;
+            if taken.is_none() {
+                return Ok(id);
+            }
+        }
+    }
+}
+
+/// Which KEKs were tried, and who is making one.
+#[derive(Default)]
+pub(super) struct Sealing {
+    tried: Mutex<HashMap<Version, Arc<OnceCell<()>>>>,
+    minting: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// Tenant, provider, KEK, digest of its public key.
+type Version = (TenantId, ProviderId, KekId, [u8; 32]);
+
+impl Sealing {
+    fn cell(&self, tenant: &TenantId, provider: &ProviderId, kek: &Kek) -> Arc<OnceCell<()>> {
+        let version = (
+            tenant.clone(),
+            provider.clone(),
+            kek.id.clone(),
+            version_of(kek),
+        );
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.entry(version).or_default().clone()
+    }
+
+    fn tried(&self, tenant: &TenantId, provider: &ProviderId, kek: &Kek) {
+        // Already set is as good.
+        let _ = self.cell(tenant, provider, kek).set(());
+    }
+
+    fn minting(&self, tenant: &TenantId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut minting = self.minting.lock().unwrap_or_else(PoisonError::into_inner);
+        minting.entry(tenant.clone()).or_default().clone()
+    }
+
+    pub(super) fn purge(&self, tenant: &TenantId) {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.retain(|(owner, ..), _| owner != tenant);
+    }
+}
+
+fn algorithm_of(kek: &Kek) -> Result<WrapAlgorithm, KeyError> {
+    WrapAlgorithm::parse(&kek.algorithm).map_err(|error| KeyError::Wrap {
+        kek: kek.id.clone(),
+        reason: error.to_string(),
+    })
+}
+
+fn wrap_with(
+    kek: &Kek,
+    tenant: &TenantId,
+    recording: &RecordingId,
+    dek: &Dek,
+) -> Result<Vec<u8>, KeyError> {
+    let context = wrap::context(tenant, recording);
+    wrap::wrap(algorithm_of(kek)?, &kek.public_key, &context, dek).map_err(|error| KeyError::Wrap {
+        kek: kek.id.clone(),
+        reason: error.to_string(),
+    })
+}
+
+fn version_of(kek: &Kek) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(kek.algorithm.as_bytes());
+    context.update(&[0]);
+    context.update(&kek.public_key);
+    let mut version = [0; 32];
+    version.copy_from_slice(context.finish().as_ref());
+    version
+}
+
+fn was_tried(kek: &Kek) -> bool {
+    let version = hex::encode(version_of(kek));
+    kek.attributes
+        .iter()
+        .any(|(name, value)| name == TRIED && *value == version)
+}
+
+/// Nobody answered, or nobody was asked: nothing is known against the key.
+fn is_absence(class: ErrorClass) -> bool {
+    matches!(
+        class,
+        ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Throttled
+    )
+}
+
+fn random_id(what: &str) -> Result<String, KeyError> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| KeyError::Cryptography)?;
+    Ok(format!("{what}-{}", hex::encode(random)))
+}
+
+/// Attribute of a KEK that was tried before it became current; its value is the digest of
+/// algorithm and public key.
+const TRIED: &str = "keyreel-tried";

@@ -1,0 +1,39 @@
+//! Keys: the provider seam, the DEK cache, the KEK registry and its lifecycle, the keystore.
+//! Not for: wasm (see `keyreel-sandbox`), HTTP (see `keyreel-server`), storage backends (see
+//! `keyreel-library`, which implements [`KekStore`]).
+#![forbid(unsafe_code)]
+
+mod aead;
+mod clock;
+mod dek_cache;
+mod error;
+mod gate;
+mod kek;
+mod keyring;
+mod keystore;
+mod observer;
+mod provider;
+mod purge;
+mod secret_cache;
+mod settings;
+mod stats;
+#[cfg(any(test, feature = "test-support"))]
+pub mod testing;
+mod vault;
+
+pub use clock::{Clock, SystemClock};
+pub use error::KeyError;
+pub use gate::BreakerState;
+pub use kek::{Kek, KekState, KekStore, Policy, SealedKey, StoreError};
+pub use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId};
+pub use keyring::{DekLease, DekRequest, Keyring, KeyringParts, Wrapped};
+pub use keystore::{Keystore, KeystoreError, RootKey, generate_master_key};
+pub use observer::{ObserverError, UnwrapAttempt, UnwrapObserver, UnwrapPurpose};
+pub use provider::{
+    Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, ProviderDescription,
+    ProviderError, UnwrappedDek,
+};
+pub use purge::PurgeWatch;
+pub use settings::{DekTtl, GateSettings, InvalidDekTtl, KeyringSettings};
+pub use stats::{KeyringStats, UnwrapStats};
+pub use vault::{TenantVault, Vault, VaultError};

@@ -1,0 +1,170 @@
+//! A [`KekStore`] in memory.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use keyreel_format::{KekId, ProviderId, TenantId};
+
+use super::lock;
+use crate::kek::{Kek, KekState, KekStore, SealedKey, StoreError};
+
+/// A [`KekStore`] in memory.
+#[derive(Default)]
+pub struct MemoryKekStore {
+    keks: Mutex<Vec<Row>>,
+    sealed: Mutex<HashMap<(TenantId, ProviderId, String), SealedKey>>,
+    configs: Mutex<HashMap<(TenantId, ProviderId), String>>,
+}
+
+#[derive(Clone)]
+struct Row {
+    tenant: TenantId,
+    provider: ProviderId,
+    kek: Kek,
+    state: KekState,
+}
+
+impl MemoryKekStore {
+    /// Sets the state of a KEK.
+    pub fn set_state(&self, tenant: &TenantId, id: &KekId, state: KekState) {
+        for row in lock(&self.keks).iter_mut() {
+            if row.tenant == *tenant && row.kek.id == *id {
+                row.state = state;
+            }
+        }
+    }
+
+    /// Sets a provider's configuration.
+    pub fn set_config(&self, tenant: &TenantId, provider: &ProviderId, config: &str) {
+        lock(&self.configs).insert((tenant.clone(), provider.clone()), config.to_owned());
+    }
+
+    /// Puts a sealed key in any name's place: a damaged or a planted one.
+    pub fn plant_sealed_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &str,
+        key: SealedKey,
+    ) {
+        lock(&self.sealed).insert((tenant.clone(), provider.clone(), name.to_owned()), key);
+    }
+}
+
+#[async_trait]
+impl KekStore for MemoryKekStore {
+    async fn current_kek(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<(ProviderId, Kek)>, StoreError> {
+        let keks = lock(&self.keks);
+        let current = keks
+            .iter()
+            .find(|r| r.tenant == *tenant && r.state == KekState::Current);
+        Ok(current.map(|row| (row.provider.clone(), row.kek.clone())))
+    }
+
+    async fn kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+    ) -> Result<Option<(Kek, KekState)>, StoreError> {
+        let keks = lock(&self.keks);
+        let row = keks
+            .iter()
+            .find(|r| r.tenant == *tenant && r.provider == *provider && r.kek.id == *id);
+        Ok(row.map(|row| (row.kek.clone(), row.state)))
+    }
+
+    async fn keks(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<(ProviderId, Kek, KekState)>, StoreError> {
+        let keks = lock(&self.keks);
+        let rows = keks.iter().rev().filter(|row| row.tenant == *tenant);
+        Ok(rows
+            .map(|row| (row.provider.clone(), row.kek.clone(), row.state))
+            .collect())
+    }
+
+    async fn put_current_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        kek: &Kek,
+        _created_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut keks = lock(&self.keks);
+        let taken = keks
+            .iter()
+            .any(|r| r.tenant == *tenant && r.provider == *provider && r.kek.id == kek.id);
+        if taken {
+            return Err(StoreError::Exists {
+                what: format!("KEK {}", kek.id),
+            });
+        }
+        for row in keks.iter_mut() {
+            if row.tenant == *tenant && row.state == KekState::Current {
+                row.state = KekState::Previous;
+            }
+        }
+        keks.push(Row {
+            tenant: tenant.clone(),
+            provider: provider.clone(),
+            kek: kek.clone(),
+            state: KekState::Current,
+        });
+        Ok(())
+    }
+
+    async fn sealed_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &str,
+    ) -> Result<Option<SealedKey>, StoreError> {
+        let name = (tenant.clone(), provider.clone(), name.to_owned());
+        Ok(lock(&self.sealed).get(&name).cloned())
+    }
+
+    async fn put_sealed_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &str,
+        key: &SealedKey,
+    ) -> Result<(), StoreError> {
+        let place = (tenant.clone(), provider.clone(), name.to_owned());
+        let mut sealed = lock(&self.sealed);
+        if sealed.contains_key(&place) {
+            return Err(StoreError::Exists {
+                what: format!("sealed key {name:?}"),
+            });
+        }
+        sealed.insert(place, key.clone());
+        Ok(())
+    }
+
+    async fn replace_sealed_key(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        name: &str,
+        key: &SealedKey,
+    ) -> Result<(), StoreError> {
+        self.plant_sealed_key(tenant, provider, name, key.clone());
+        Ok(())
+    }
+
+    async fn provider_config(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+    ) -> Result<String, StoreError> {
+        let configs = lock(&self.configs);
+        let config = configs.get(&(tenant.clone(), provider.clone()));
+        Ok(config.cloned().unwrap_or_else(|| "{}".to_owned()))
+    }
+}

@@ -1,0 +1,324 @@
+//! The catalogue: what recordings there are, who may hear them, what was done. One trait, several
+//! backends, one conformance suite (`conformance`).
+//! Not for: the recordings' bytes (see `objects`).
+
+use async_trait::async_trait;
+use keyreel_format::{ContentType, KekId, PartName, ProviderId, RecordingId, TenantId};
+use keyreel_keys::{KekStore, Policy};
+
+use crate::Error;
+
+/// Everything the server asks of a database.
+#[async_trait]
+pub trait Catalogue: KekStore {
+    /// Adds a tenant. [`Error::Exists`] where the id is taken.
+    async fn add_tenant(&self, tenant: &Tenant) -> Result<(), Error>;
+    /// One tenant.
+    async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, Error>;
+    /// All tenants, by id.
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error>;
+    /// Sets a provider's configuration (JSON) for a tenant.
+    async fn set_provider_config(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        config: &str,
+    ) -> Result<(), Error>;
+
+    /// Adds a recording with all its parts, at once. [`Error::Exists`] where (tenant, id) is taken.
+    async fn add_recording(&self, recording: &Recording) -> Result<(), Error>;
+    /// One recording of one of `tenants`; `None` where it is another's, as if it did not exist.
+    async fn recording(
+        &self,
+        tenants: &[TenantId],
+        id: &RecordingId,
+    ) -> Result<Option<Recording>, Error>;
+    /// A page of recordings, newest first, by keyset.
+    async fn recordings(&self, query: &RecordingQuery) -> Result<Page<Recording>, Error>;
+
+    /// Adds an account.
+    async fn add_user(&self, user: &User) -> Result<(), Error>;
+    /// An account, by its name (compared without regard to ASCII case).
+    async fn user_by_name(&self, name: &str) -> Result<Option<User>, Error>;
+    /// An account, by its id.
+    async fn user(&self, id: &str) -> Result<Option<User>, Error>;
+
+    /// Adds a bearer token, a session or a sign-in link.
+    async fn add_credential(&self, credential: &Credential) -> Result<(), Error>;
+    /// A credential that is neither expired nor revoked, by the SHA-256 of its secret.
+    async fn credential(
+        &self,
+        secret_sha256: &[u8; 32],
+        now_ms: u64,
+    ) -> Result<Option<Credential>, Error>;
+    /// Revokes a credential, by its id. No error where there is none.
+    async fn revoke_credential(&self, id: &str) -> Result<(), Error>;
+
+    /// Appends events, in order, durably, all or none.
+    async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), Error>;
+    /// A page of audit events, newest first.
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, Error>;
+
+    /// A cheap question that shows whether the database answers and can be written.
+    async fn ready(&self) -> Result<(), Error>;
+}
+
+/// An organisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// What people call it.
+    pub name: String,
+    /// Which algorithms its keys use.
+    pub policy: Policy,
+    /// Who holds its KEKs.
+    pub provider: ProviderId,
+    /// When it was added.
+    pub created_ms: u64,
+}
+
+/// A recording, all of it but its bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Its id.
+    pub id: RecordingId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The conversation it belongs to.
+    pub conversation_id: String,
+    /// What kind.
+    pub media: Media,
+    /// When the conversation started, ms since 1970.
+    pub start_ms: u64,
+    /// How long it is.
+    pub duration_ms: u64,
+    /// Who holds the KEK of its current generation.
+    pub provider: ProviderId,
+    /// That KEK.
+    pub kek: KekId,
+    /// That wrap algorithm's name.
+    pub wrap_algorithm: String,
+    /// Counts re-wraps; 0 at first.
+    pub generation: u32,
+    /// Its sealed objects; "media" first.
+    pub parts: Vec<Part>,
+    /// Who spoke, where it was routed.
+    pub details: Details,
+}
+
+/// One sealed object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name, as in its header.
+    pub name: PartName,
+    /// The plaintext's media type.
+    pub content_type: ContentType,
+    /// Where it lies in the object store.
+    pub object: String,
+    /// The object's version when it was written: ETag.
+    pub etag: String,
+    /// Bytes of the object.
+    pub sealed_len: u64,
+    /// Bytes of the plaintext.
+    pub plaintext_len: u64,
+}
+
+/// What kind of recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Media {
+    /// A voice call.
+    Call,
+    /// A chat.
+    Chat,
+    /// An e-mail.
+    Email,
+    /// A message.
+    Message,
+    /// A screen capture.
+    Screen,
+}
+
+/// What people need to find and to read a recording.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Details {
+    /// "inbound" or "outbound".
+    pub direction: Option<String>,
+    /// The queue that it came through.
+    pub queue: Option<String>,
+    /// What it was about.
+    pub subject: Option<String>,
+    /// Who spoke on which channel.
+    pub channels: Vec<Channel>,
+    /// Holds, secure pauses and the like.
+    pub spans: Vec<Span>,
+    /// Free labels.
+    pub labels: Vec<String>,
+}
+
+/// One audio channel.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Channel {
+    /// Its number, from 0.
+    pub channel: u16,
+    /// "agent", "customer", or another.
+    pub role: String,
+    /// Who.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Telephone number or address.
+    #[serde(default)]
+    pub address: Option<String>,
+}
+
+/// A stretch of the recording that is not talk.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Span {
+    /// "Hold", "SecurePause", "FlowOrQueue" or "Pause".
+    pub reason: String,
+    /// Where it begins.
+    pub start_ms: u64,
+    /// Where it ends.
+    pub end_ms: u64,
+    /// What a person reads.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+/// Which recordings.
+#[derive(Debug, Clone, Default)]
+pub struct RecordingQuery {
+    /// Of these tenants; none means none.
+    pub tenants: Vec<TenantId>,
+    /// Of this kind.
+    pub media: Option<Media>,
+    /// Started at or after.
+    pub from_ms: Option<u64>,
+    /// Started before.
+    pub to_ms: Option<u64>,
+    /// Of this conversation.
+    pub conversation_id: Option<String>,
+    /// Whose KEK this provider holds.
+    pub provider: Option<ProviderId>,
+    /// A text that a participant's name, the queue, the subject or a label contains.
+    pub text: Option<String>,
+    /// Where the page before ended, opaque.
+    pub cursor: Option<String>,
+    /// At most so many, 1 to 200.
+    pub limit: u32,
+}
+
+/// One page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page starts; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A local account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    /// Its id, a UUID.
+    pub id: String,
+    /// What it signs in with.
+    pub name: String,
+    /// Argon2id, PHC string; `None`: signs in by link only.
+    pub password_hash: Option<String>,
+    /// What it may do, by tenant.
+    pub roles: Vec<(TenantId, Role)>,
+}
+
+/// What somebody may do within a tenant.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Finds and plays recordings.
+    Agent,
+    /// Plays, and reads the audit log of plays.
+    Supervisor,
+    /// All of that, keys and settings.
+    Admin,
+}
+
+/// What opens the door: the secret itself is never stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Credential {
+    /// Its id, a UUID: names it in the audit log.
+    pub id: String,
+    /// What kind.
+    pub kind: CredentialKind,
+    /// SHA-256 of the secret.
+    pub secret_sha256: [u8; 32],
+    /// The account behind it, if any (sessions, sign-in links).
+    pub user: Option<String>,
+    /// What a token without an account is called: "token:ingest".
+    pub label: String,
+    /// What it may do, by tenant. For a session and a link, the account's roles count instead.
+    pub roles: Vec<(TenantId, Role)>,
+    /// When it was made.
+    pub created_ms: u64,
+    /// When it ends; `None`: when it is revoked.
+    pub expires_ms: Option<u64>,
+}
+
+/// What kind of credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialKind {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// The pages' cookie.
+    Session,
+    /// A link that signs in.
+    Link,
+}
+
+/// One line of the audit log.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEvent {
+    /// Its id, a UUID v7.
+    pub id: String,
+    /// When, ms since 1970.
+    pub at_ms: u64,
+    /// What: "session.created", "session.refused", "grant.created", "key.unwrap.requested",
+    /// "key.unwrapped", "key.unwrap.refused", "play.started", "play.ended", "integrity.failed".
+    pub action: String,
+    /// Whose recording or key, if any.
+    pub tenant: Option<TenantId>,
+    /// Who, an opaque id.
+    pub subject: String,
+    /// Which recording.
+    pub recording: Option<RecordingId>,
+    /// "ok", or an error class.
+    pub outcome: String,
+    /// More, by name: provider, KEK, latency in ms, bytes heard. Never a secret.
+    pub fields: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Which audit events.
+#[derive(Debug, Clone, Default)]
+pub struct AuditQuery {
+    /// Of these tenants.
+    pub tenants: Vec<TenantId>,
+    /// This action.
+    pub action: Option<String>,
+    /// This recording.
+    pub recording: Option<RecordingId>,
+    /// At or after.
+    pub from_ms: Option<u64>,
+    /// Before.
+    pub to_ms: Option<u64>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// At most so many, 1 to 200.
+    pub limit: u32,
+}

@@ -1,0 +1,119 @@
+//! Accounts and credentials.
+
+use std::sync::Arc;
+
+use super::new_tenant;
+use crate::Error;
+use crate::catalogue::{Catalogue, Credential, CredentialKind, Role, User};
+
+/// Accounts are kept whole; their names are unique without regard to ASCII case.
+pub async fn accounts(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "accounts").await;
+    let second = new_tenant(&*catalogue, "accounts-2").await;
+    let user = User {
+        id: "u-1".to_owned(),
+        name: "Maya@Example.com".to_owned(),
+        password_hash: Some("$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".to_owned()),
+        roles: vec![(second, Role::Supervisor), (tenant, Role::Admin)],
+    };
+    catalogue.add_user(&user).await.expect("add_user");
+    let bare = User {
+        id: "u-2".to_owned(),
+        name: "link-only".to_owned(),
+        password_hash: None,
+        roles: Vec::new(),
+    };
+    catalogue.add_user(&bare).await.expect("add_user");
+    let same_name = User {
+        id: "u-3".to_owned(),
+        name: "maya@example.COM".to_owned(),
+        ..bare.clone()
+    };
+    let again = catalogue.add_user(&same_name).await;
+    assert!(
+        matches!(again, Err(Error::Exists { .. })),
+        "names are unique: {again:?}"
+    );
+    for name in ["Maya@Example.com", "MAYA@example.com"] {
+        let found = catalogue.user_by_name(name).await.expect("user_by_name");
+        assert_eq!(found.as_ref(), Some(&user), "{name}");
+    }
+    assert_eq!(catalogue.user("u-1").await.expect("user"), Some(user));
+    assert_eq!(catalogue.user("u-2").await.expect("user"), Some(bare));
+    assert_eq!(catalogue.user("u-3").await.expect("user"), None);
+    assert_eq!(
+        catalogue.user_by_name("maya").await.expect("user_by_name"),
+        None
+    );
+}
+
+/// A credential is found by its secret's hash until it expires or is revoked.
+pub async fn credentials(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "credentials").await;
+    let user = User {
+        id: "u-credentials".to_owned(),
+        name: "credentials".to_owned(),
+        password_hash: None,
+        roles: vec![(tenant.clone(), Role::Agent)],
+    };
+    catalogue.add_user(&user).await.expect("add_user");
+    let credential = |id: &str, byte: u8, kind, expires_ms| Credential {
+        id: id.to_owned(),
+        kind,
+        secret_sha256: [byte; 32],
+        user: (kind != CredentialKind::Bearer).then(|| user.id.clone()),
+        label: format!("token:{id}"),
+        roles: if kind == CredentialKind::Bearer {
+            vec![(tenant.clone(), Role::Admin)]
+        } else {
+            Vec::new()
+        },
+        created_ms: 1000,
+        expires_ms,
+    };
+    let bearer = credential("c-1", 1, CredentialKind::Bearer, None);
+    let session = credential("c-2", 2, CredentialKind::Session, Some(5000));
+    let link = credential("c-3", 3, CredentialKind::Link, Some(6000));
+    for credential in [&bearer, &session, &link] {
+        catalogue
+            .add_credential(credential)
+            .await
+            .expect("add_credential");
+    }
+    let again = catalogue
+        .add_credential(&credential("c-4", 1, CredentialKind::Link, None))
+        .await;
+    assert!(
+        matches!(again, Err(Error::Exists { .. })),
+        "secrets are unique: {again:?}"
+    );
+    let found = |byte: u8, now_ms: u64| {
+        let catalogue = catalogue.clone();
+        async move {
+            catalogue
+                .credential(&[byte; 32], now_ms)
+                .await
+                .expect("credential")
+        }
+    };
+    assert_eq!(
+        found(1, u64::MAX >> 1).await,
+        Some(bearer),
+        "without an end"
+    );
+    assert_eq!(found(2, 4999).await, Some(session));
+    assert_eq!(found(2, 5000).await, None, "it ends at its end");
+    assert_eq!(found(3, 5000).await, Some(link));
+    assert_eq!(found(4, 0).await, None);
+    catalogue.revoke_credential("c-1").await.expect("revoke");
+    catalogue
+        .revoke_credential("c-1")
+        .await
+        .expect("revoke, again");
+    catalogue
+        .revoke_credential("c-unknown")
+        .await
+        .expect("revoke, nothing");
+    assert_eq!(found(1, 0).await, None, "revoked");
+    assert!(found(3, 0).await.is_some(), "the others go on");
+}

@@ -1,0 +1,204 @@
+//! Tenants, KEKs, sealed keys.
+
+use std::sync::Arc;
+
+use keyreel_format::KekId;
+use keyreel_keys::{Kek, KekState, Policy, SealedKey, StoreError};
+
+use super::{new_tenant, provider, tenant};
+use crate::Error;
+use crate::catalogue::Catalogue;
+
+/// Tenants are kept whole, listed by id, unique; a provider's configuration is a tenant's own.
+pub async fn tenants(catalogue: Arc<dyn Catalogue>) {
+    let mut second = tenant("tenants-b");
+    second.policy = Policy::Aes256;
+    for tenant in [&second, &tenant("tenants-a")] {
+        catalogue.add_tenant(tenant).await.expect("add_tenant");
+    }
+    let again = catalogue.add_tenant(&second).await;
+    assert!(
+        matches!(again, Err(Error::Exists { .. })),
+        "a tenant's id is unique: {again:?}"
+    );
+    assert_eq!(
+        catalogue.tenant(&second.id).await.expect("tenant"),
+        Some(second.clone())
+    );
+    let unknown = tenant("tenants-unknown").id;
+    assert_eq!(catalogue.tenant(&unknown).await.expect("tenant"), None);
+    let mut all = catalogue.tenants().await.expect("tenants");
+    assert!(
+        all.is_sorted_by(|a, b| a.id < b.id),
+        "tenants are listed by id"
+    );
+    all.retain(|tenant| tenant.id.as_str().starts_with("tenants-"));
+    assert_eq!(all, [tenant("tenants-a"), second.clone()]);
+
+    let managed = provider("managed");
+    let config = catalogue.provider_config(&second.id, &managed).await;
+    assert_eq!(config.expect("provider_config"), "{}", "where none was set");
+    for json in [r#"{"a":1}"#, r#"{"a":2}"#] {
+        catalogue
+            .set_provider_config(&second.id, &managed, json)
+            .await
+            .expect("set");
+        let config = catalogue.provider_config(&second.id, &managed).await;
+        assert_eq!(config.expect("provider_config"), json);
+    }
+    let other = catalogue
+        .provider_config(&tenant("tenants-a").id, &managed)
+        .await;
+    assert_eq!(
+        other.expect("provider_config"),
+        "{}",
+        "another tenant has its own"
+    );
+    let result = catalogue
+        .set_provider_config(&unknown, &managed, "{}")
+        .await;
+    assert!(
+        matches!(result, Err(Error::NotFound { .. })),
+        "no such tenant: {result:?}"
+    );
+    catalogue.ready().await.expect("ready");
+}
+
+/// A new KEK is the current one, the former becomes previous, none is ever replaced.
+pub async fn keks(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "keks").await;
+    let other = new_tenant(&*catalogue, "keks-other").await;
+    let managed = provider("managed");
+    assert!(
+        catalogue
+            .current_kek(&tenant)
+            .await
+            .expect("current_kek")
+            .is_none()
+    );
+    let kek = |id: &str| Kek {
+        id: KekId::parse(id).expect("a valid name"),
+        algorithm: "rsa-oaep-sha256".to_owned(),
+        public_key: vec![0, 1, 254, 255],
+        sealed: vec![
+            ("blob".to_owned(), vec![0, 255, 7]),
+            ("empty".to_owned(), Vec::new()),
+        ],
+        attributes: vec![("region".to_owned(), "eu \"west\"".to_owned())],
+    };
+    for (index, id) in ["kek/1", "kek/2", "kek/3"].into_iter().enumerate() {
+        let put = catalogue
+            .put_current_kek(&tenant, &managed, &kek(id), index as u64)
+            .await;
+        put.expect("put_current_kek");
+        let (provider, current) = catalogue
+            .current_kek(&tenant)
+            .await
+            .expect("current_kek")
+            .expect("one is current");
+        assert_eq!((provider, current.id.as_str()), (managed.clone(), id));
+    }
+    let again = catalogue
+        .put_current_kek(&tenant, &managed, &kek("kek/1"), 9)
+        .await;
+    assert!(
+        matches!(again, Err(StoreError::Exists { .. })),
+        "a KEK is never replaced: {again:?}"
+    );
+    let current = catalogue
+        .current_kek(&tenant)
+        .await
+        .expect("current_kek")
+        .expect("one");
+    assert_eq!(
+        current.1.id.as_str(),
+        "kek/3",
+        "the transaction that failed changed nothing"
+    );
+
+    let (found, state) = catalogue
+        .kek(&tenant, &managed, &kek("kek/1").id)
+        .await
+        .expect("kek")
+        .expect("it was added");
+    let expected = kek("kek/1");
+    assert_eq!(state, KekState::Previous);
+    assert_eq!(found.algorithm, expected.algorithm);
+    assert_eq!(found.public_key, expected.public_key);
+    assert_eq!(found.sealed, expected.sealed);
+    assert_eq!(found.attributes, expected.attributes);
+
+    let all = catalogue.keks(&tenant).await.expect("keks");
+    let all: Vec<_> = all
+        .iter()
+        .map(|(_, kek, state)| (kek.id.as_str(), *state))
+        .collect();
+    let previous = KekState::Previous;
+    let expected = [
+        ("kek/3", KekState::Current),
+        ("kek/2", previous),
+        ("kek/1", previous),
+    ];
+    assert_eq!(all, expected, "newest first");
+
+    for (tenant, provider) in [(&other, &managed), (&tenant, &provider("lkm"))] {
+        let found = catalogue
+            .kek(tenant, provider, &kek("kek/1").id)
+            .await
+            .expect("kek");
+        assert!(
+            found.is_none(),
+            "a KEK is its tenant's and its provider's own"
+        );
+    }
+    assert!(catalogue.keks(&other).await.expect("keks").is_empty());
+    // The next one may be another provider's.
+    let lkm = provider("lkm");
+    catalogue
+        .put_current_kek(&tenant, &lkm, &kek("kek/1"), 10)
+        .await
+        .expect("put_current_kek");
+    let current = catalogue
+        .current_kek(&tenant)
+        .await
+        .expect("current_kek")
+        .expect("one");
+    assert_eq!((current.0, current.1.id.as_str()), (lkm, "kek/1"));
+}
+
+/// Sealed keys are kept under tenant, provider and name, and never replaced.
+pub async fn sealed_keys(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "sealed-keys").await;
+    let (managed, lkm) = (provider("managed"), provider("lkm"));
+    let key = |byte| SealedKey {
+        algorithm: "secret".to_owned(),
+        sealed: vec![byte; 100],
+    };
+    catalogue
+        .put_sealed_key(&tenant, &managed, "kek/1", &key(1))
+        .await
+        .expect("put");
+    catalogue
+        .put_sealed_key(&tenant, &lkm, "kek/1", &key(2))
+        .await
+        .expect("put");
+    let again = catalogue
+        .put_sealed_key(&tenant, &managed, "kek/1", &key(3))
+        .await;
+    assert!(
+        matches!(again, Err(StoreError::Exists { .. })),
+        "never replaced: {again:?}"
+    );
+    for (provider, expected) in [(&managed, 1), (&lkm, 2)] {
+        let found = catalogue
+            .sealed_key(&tenant, provider, "kek/1")
+            .await
+            .expect("sealed_key");
+        assert_eq!(found, Some(key(expected)));
+    }
+    let none = catalogue
+        .sealed_key(&tenant, &managed, "kek/2")
+        .await
+        .expect("sealed_key");
+    assert_eq!(none, None);
+}

@@ -1,0 +1,122 @@
+//! What can go wrong in the library.
+
+/// The library failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name is taken.
+    #[error("{what} exists already")]
+    Exists {
+        /// What.
+        what: String,
+    },
+    /// It is named, but it is not there.
+    #[error("there is no {what}")]
+    NotFound {
+        /// What.
+        what: String,
+    },
+    /// A cursor that this catalogue did not make.
+    #[error("this cursor is not one of ours; start again without it")]
+    BadCursor,
+    /// A value that cannot be kept or looked for.
+    #[error("{what}: {reason}")]
+    Invalid {
+        /// Which.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A stored row that does not parse.
+    #[error("the catalogue holds a damaged row: {what}")]
+    Damaged {
+        /// Which.
+        what: String,
+    },
+    /// The database failed.
+    #[error("the catalogue failed: {source}")]
+    Backend {
+        /// How.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The object is not the version that was asked for.
+    #[error("the object {path} has changed: expected version {expected}, found {found}")]
+    Changed {
+        /// Which.
+        path: String,
+        /// The ETag that was asked for.
+        expected: String,
+        /// The ETag that is there.
+        found: String,
+    },
+    /// The object store failed.
+    #[error("the object {path}: {source}")]
+    Object {
+        /// Which.
+        path: String,
+        /// How.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The media, or what came with it, is not what it should be: the sender's mistake.
+    #[error("{reason}")]
+    BadMedia {
+        /// Why.
+        reason: String,
+    },
+    /// The sender broke off, or a file could not be read.
+    #[error("cannot read {what}: {source}")]
+    Input {
+        /// What.
+        what: String,
+        /// How.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Sealing, or opening what was just sealed, failed.
+    #[error("sealing failed: {source}")]
+    Seal {
+        /// How.
+        #[source]
+        source: keyreel_format::Error,
+    },
+    /// What was read back is not what was written.
+    #[error("the object {path} does not read back as it was written: {reason}")]
+    Unverified {
+        /// Which.
+        path: String,
+        /// What differs.
+        reason: String,
+    },
+    /// The DEK could not be wrapped.
+    #[error("cannot wrap the recording's key: {source}")]
+    Wrap {
+        /// How.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    pub(crate) fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid {
+            what: what.into(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+
+    pub(crate) fn object(
+        path: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Object {
+            path: path.into(),
+            source: source.into(),
+        }
+    }
+}

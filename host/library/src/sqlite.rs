@@ -1,0 +1,344 @@
+//! The catalogue on SQLite: the embedded default, one machine, nothing else installed.
+//! Not for: several nodes (PostgreSQL), the objects' bytes.
+
+mod accounts;
+mod audit;
+mod cursor;
+mod keks;
+mod recordings;
+mod search;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyreel_format::{ProviderId, RecordingId, TenantId};
+use keyreel_keys::Policy;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Row, SqlitePool};
+
+use crate::Error;
+use crate::catalogue::{
+    AuditEvent, AuditQuery, Catalogue, Credential, Page, Recording, RecordingQuery, Tenant, User,
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The catalogue in one SQLite file. Cheap to clone.
+///
+/// Writes go through one connection, so they never wait for each other's locks; reads have a pool
+/// of their own, and the write-ahead log lets them run beside a write.
+#[derive(Clone)]
+pub struct SqliteCatalogue {
+    write: SqlitePool,
+    read: SqlitePool,
+    audit: audit::Appender,
+    tenant_keys: Arc<RwLock<HashMap<TenantId, i64>>>,
+}
+
+impl SqliteCatalogue {
+    /// Opens the catalogue at `url`, making and migrating it where needed:
+    /// `sqlite:///var/lib/keyreel/catalogue.db`, or `sqlite::memory:` for tests.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the URL is not one of SQLite's; [`Error::Backend`] where the file
+    /// cannot be opened, or was written by a newer version.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        let options: SqliteConnectOptions = url
+            .parse()
+            .map_err(|error: sqlx::Error| Error::invalid("catalogue URL", error.to_string()))?;
+        let in_memory = is_in_memory(url);
+        if !in_memory {
+            make_private_file(options.get_filename())?;
+        }
+        let options = options
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // NORMAL would lose acknowledged audit lines in a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            // Another process may write too: an import beside a server.
+            .busy_timeout(Duration::from_secs(10))
+            .pragma("temp_store", "memory")
+            .pragma("cache_size", "-32768")
+            .statement_cache_capacity(256);
+        let pool = |connections| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .min_connections(1)
+                .test_before_acquire(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        let write = pool(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(backend)?;
+        MIGRATIONS.run(&write).await.map_err(backend)?;
+        let read = if in_memory {
+            // Each connection would have a database of its own.
+            write.clone()
+        } else {
+            let readers = options
+                .pragma("query_only", "on")
+                .pragma("mmap_size", "1073741824");
+            pool(read_connections())
+                .connect_with(readers)
+                .await
+                .map_err(backend)?
+        };
+        Ok(Self {
+            audit: audit::Appender::start(write.clone()),
+            write,
+            read,
+            tenant_keys: Arc::default(),
+        })
+    }
+
+    /// Adds many recordings in one transaction, all or none: for restoring and migrating.
+    ///
+    /// # Errors
+    /// As [`Catalogue::add_recording`].
+    pub async fn add_recordings(&self, recordings: &[Recording]) -> Result<(), Error> {
+        recordings::add(self, recordings).await
+    }
+
+    /// Writes what is pending and closes every connection.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+
+    /// The number that stands for a tenant in this database. It never changes, so it is kept.
+    async fn tenant_key(&self, tenant: &TenantId) -> Result<Option<i64>, Error> {
+        let known = {
+            let keys = self
+                .tenant_keys
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            keys.get(tenant).copied()
+        };
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found: Option<i64> = sqlx::query_scalar("SELECT key FROM tenant WHERE id = ?")
+            .bind(tenant.as_str())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(backend)?;
+        if let Some(key) = found {
+            let mut keys = self
+                .tenant_keys
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            keys.insert(tenant.clone(), key);
+        }
+        Ok(found)
+    }
+
+    async fn known_tenant_key(&self, tenant: &TenantId) -> Result<i64, Error> {
+        self.tenant_key(tenant)
+            .await?
+            .ok_or_else(|| Error::NotFound {
+                what: format!("tenant {tenant}"),
+            })
+    }
+}
+
+#[async_trait]
+impl Catalogue for SqliteCatalogue {
+    async fn add_tenant(&self, tenant: &Tenant) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO tenant (id, name, policy, provider, created_ms) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(tenant.id.as_str())
+        .bind(&tenant.name)
+        .bind(tenant.policy.as_str())
+        .bind(tenant.provider.as_str())
+        .bind(to_i64("created_ms", tenant.created_ms)?)
+        .execute(&self.write)
+        .await
+        .map_err(|error| exists(error, || format!("tenant {}", tenant.id)))?;
+        Ok(())
+    }
+
+    async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, Error> {
+        sqlx::query("SELECT id, name, policy, provider, created_ms FROM tenant WHERE id = ?")
+            .bind(id.as_str())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(backend)?
+            .map(|row| tenant_from(&row))
+            .transpose()
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        sqlx::query("SELECT id, name, policy, provider, created_ms FROM tenant ORDER BY id")
+            .fetch_all(&self.read)
+            .await
+            .map_err(backend)?
+            .iter()
+            .map(tenant_from)
+            .collect()
+    }
+
+    async fn set_provider_config(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        config: &str,
+    ) -> Result<(), Error> {
+        let key = self.known_tenant_key(tenant).await?;
+        sqlx::query("INSERT OR REPLACE INTO provider_config VALUES (?, ?, ?)")
+            .bind(key)
+            .bind(provider.as_str())
+            .bind(config)
+            .execute(&self.write)
+            .await
+            .map_err(backend)?;
+        Ok(())
+    }
+
+    async fn add_recording(&self, recording: &Recording) -> Result<(), Error> {
+        recordings::add(self, std::slice::from_ref(recording)).await
+    }
+
+    async fn recording(
+        &self,
+        tenants: &[TenantId],
+        id: &RecordingId,
+    ) -> Result<Option<Recording>, Error> {
+        recordings::one(self, tenants, id).await
+    }
+
+    async fn recordings(&self, query: &RecordingQuery) -> Result<Page<Recording>, Error> {
+        recordings::page(self, query).await
+    }
+
+    async fn add_user(&self, user: &User) -> Result<(), Error> {
+        accounts::add_user(self, user).await
+    }
+
+    async fn user_by_name(&self, name: &str) -> Result<Option<User>, Error> {
+        accounts::user_by_name(self, name).await
+    }
+
+    async fn user(&self, id: &str) -> Result<Option<User>, Error> {
+        accounts::user(self, id).await
+    }
+
+    async fn add_credential(&self, credential: &Credential) -> Result<(), Error> {
+        accounts::add_credential(self, credential).await
+    }
+
+    async fn credential(
+        &self,
+        secret_sha256: &[u8; 32],
+        now_ms: u64,
+    ) -> Result<Option<Credential>, Error> {
+        accounts::credential(self, secret_sha256, now_ms).await
+    }
+
+    async fn revoke_credential(&self, id: &str) -> Result<(), Error> {
+        accounts::revoke_credential(self, id).await
+    }
+
+    async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), Error> {
+        self.audit.append(events).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, Error> {
+        audit::page(self, query).await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        sqlx::query("UPDATE heartbeat SET beat = beat + 1")
+            .execute(&self.write)
+            .await
+            .map_err(backend)?;
+        Ok(())
+    }
+}
+
+fn tenant_from(row: &SqliteRow) -> Result<Tenant, Error> {
+    let id: String = row.try_get("id").map_err(backend)?;
+    let policy: String = row.try_get("policy").map_err(backend)?;
+    Ok(Tenant {
+        name: row.try_get("name").map_err(backend)?,
+        policy: [Policy::Compatible, Policy::Aes256]
+            .into_iter()
+            .find(|known| known.as_str() == policy)
+            .ok_or_else(|| Error::damaged(format!("policy of tenant {id}")))?,
+        provider: parsed(row, "provider")?,
+        created_ms: unsigned(row, "created_ms")?,
+        id: parsed(row, "id")?,
+    })
+}
+
+/// A column that holds one of the types that parse.
+fn parsed<T: std::str::FromStr>(row: &SqliteRow, column: &str) -> Result<T, Error> {
+    let text: &str = row.try_get(column).map_err(backend)?;
+    text.parse().map_err(|_| Error::damaged(column))
+}
+
+fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, Error> {
+    let value: i64 = row.try_get(column).map_err(backend)?;
+    u64::try_from(value).map_err(|_| Error::damaged(column))
+}
+
+fn to_i64(what: &str, value: u64) -> Result<i64, Error> {
+    i64::try_from(value).map_err(|_| Error::invalid(what, "more than 2^63"))
+}
+
+fn backend(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Backend {
+        source: source.into(),
+    }
+}
+
+/// A unique constraint that is broken means that the name is taken.
+fn exists(error: sqlx::Error, what: impl FnOnce() -> String) -> Error {
+    match &error {
+        sqlx::Error::Database(inner) if inner.is_unique_violation() => {
+            Error::Exists { what: what() }
+        }
+        _ => backend(error),
+    }
+}
+
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
+}
+
+fn read_connections() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(2, |n| n.get());
+    u32::try_from(cores)
+        .unwrap_or(8)
+        .saturating_mul(2)
+        .clamp(4, 16)
+}
+
+/// Names and numbers of people lie in it: the file is its owner's alone. SQLite gives the log
+/// beside it the same mode.
+fn make_private_file(path: &Path) -> Result<(), Error> {
+    let failed = |error: std::io::Error| backend(format!("{}: {error}", path.display()));
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(failed)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

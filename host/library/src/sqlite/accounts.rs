@@ -1,0 +1,210 @@
+//! Accounts and credentials.
+
+use keyreel_format::TenantId;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row};
+
+use super::{SqliteCatalogue, backend, exists, to_i64, unsigned};
+use crate::Error;
+use crate::catalogue::{Credential, CredentialKind, Role, User};
+
+const USER: &str = "SELECT u.id, u.name, u.password_hash, \
+    (SELECT json_group_array(json_array(t.id, r.role) ORDER BY r.ordinal) \
+     FROM account_role r JOIN tenant t ON t.key = r.tenant WHERE r.account = u.id) AS roles \
+    FROM account u WHERE ";
+
+pub(super) async fn add_user(catalogue: &SqliteCatalogue, user: &User) -> Result<(), Error> {
+    let keys = role_keys(catalogue, &user.roles).await?;
+    let mut tx = catalogue
+        .write
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(backend)?;
+    sqlx::query("INSERT INTO account (id, name, password_hash) VALUES (?, ?, ?)")
+        .bind(&user.id)
+        .bind(&user.name)
+        .bind(&user.password_hash)
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| exists(error, || format!("account {}", user.name)))?;
+    insert_roles(&mut tx, "account", &user.id, keys).await?;
+    tx.commit().await.map_err(backend)
+}
+
+pub(super) async fn user_by_name(
+    catalogue: &SqliteCatalogue,
+    name: &str,
+) -> Result<Option<User>, Error> {
+    one_user(catalogue, "u.name = ", name).await
+}
+
+pub(super) async fn user(catalogue: &SqliteCatalogue, id: &str) -> Result<Option<User>, Error> {
+    one_user(catalogue, "u.id = ", id).await
+}
+
+async fn one_user(
+    catalogue: &SqliteCatalogue,
+    condition: &'static str,
+    value: &str,
+) -> Result<Option<User>, Error> {
+    let mut select = QueryBuilder::new(USER);
+    select.push(condition).push_bind(value);
+    let row = select
+        .build()
+        .fetch_optional(&catalogue.read)
+        .await
+        .map_err(backend)?;
+    row.map(|row| {
+        Ok(User {
+            id: row.try_get("id").map_err(backend)?,
+            name: row.try_get("name").map_err(backend)?,
+            password_hash: row.try_get("password_hash").map_err(backend)?,
+            roles: roles_from(&row)?,
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn add_credential(
+    catalogue: &SqliteCatalogue,
+    credential: &Credential,
+) -> Result<(), Error> {
+    let keys = role_keys(catalogue, &credential.roles).await?;
+    let expires = credential
+        .expires_ms
+        .map(|ms| to_i64("expiry", ms))
+        .transpose()?;
+    let mut tx = catalogue
+        .write
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(backend)?;
+    sqlx::query(
+        "INSERT INTO credential (id, kind, secret_sha256, account, label, created_ms, expires_ms) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&credential.id)
+    .bind(kind_name(credential.kind))
+    .bind(credential.secret_sha256.as_slice())
+    .bind(&credential.user)
+    .bind(&credential.label)
+    .bind(to_i64("created", credential.created_ms)?)
+    .bind(expires)
+    .execute(&mut *tx)
+    .await
+    .map_err(|error| exists(error, || format!("credential {}", credential.id)))?;
+    insert_roles(&mut tx, "credential", &credential.id, keys).await?;
+    tx.commit().await.map_err(backend)
+}
+
+pub(super) async fn credential(
+    catalogue: &SqliteCatalogue,
+    secret_sha256: &[u8; 32],
+    now_ms: u64,
+) -> Result<Option<Credential>, Error> {
+    let row = sqlx::query(
+        "SELECT c.id, c.kind, c.account, c.label, c.created_ms, c.expires_ms, \
+         (SELECT json_group_array(json_array(t.id, r.role) ORDER BY r.ordinal) \
+          FROM credential_role r JOIN tenant t ON t.key = r.tenant WHERE r.credential = c.id) \
+          AS roles \
+         FROM credential c WHERE c.secret_sha256 = ? AND c.revoked = 0 \
+         AND (c.expires_ms IS NULL OR c.expires_ms > ?)",
+    )
+    .bind(secret_sha256.as_slice())
+    .bind(to_i64("now", now_ms)?)
+    .fetch_optional(&catalogue.read)
+    .await
+    .map_err(backend)?;
+    row.map(|row| {
+        let kind: &str = row.try_get("kind").map_err(backend)?;
+        let expires: Option<i64> = row.try_get("expires_ms").map_err(backend)?;
+        Ok(Credential {
+            id: row.try_get("id").map_err(backend)?,
+            kind: [
+                CredentialKind::Bearer,
+                CredentialKind::Session,
+                CredentialKind::Link,
+            ]
+            .into_iter()
+            .find(|known| kind_name(*known) == kind)
+            .ok_or_else(|| Error::damaged("kind of a credential"))?,
+            secret_sha256: *secret_sha256,
+            user: row.try_get("account").map_err(backend)?,
+            label: row.try_get("label").map_err(backend)?,
+            roles: roles_from(&row)?,
+            created_ms: unsigned(&row, "created_ms")?,
+            expires_ms: expires
+                .map(|ms| u64::try_from(ms).map_err(|_| Error::damaged("expires_ms")))
+                .transpose()?,
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn revoke_credential(catalogue: &SqliteCatalogue, id: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE credential SET revoked = 1 WHERE id = ?")
+        .bind(id)
+        .execute(&catalogue.write)
+        .await
+        .map_err(backend)?;
+    Ok(())
+}
+
+async fn role_keys(
+    catalogue: &SqliteCatalogue,
+    roles: &[(TenantId, Role)],
+) -> Result<Vec<(i64, Role)>, Error> {
+    let mut keys = Vec::with_capacity(roles.len());
+    for (tenant, role) in roles {
+        keys.push((catalogue.known_tenant_key(tenant).await?, *role));
+    }
+    Ok(keys)
+}
+
+/// `owner` names the table: "account" or "credential".
+async fn insert_roles(
+    tx: &mut SqliteConnection,
+    owner: &'static str,
+    id: &str,
+    roles: Vec<(i64, Role)>,
+) -> Result<(), Error> {
+    for ((tenant, role), ordinal) in roles.into_iter().zip(0i64..) {
+        let mut insert = QueryBuilder::new(format!(
+            "INSERT INTO {owner}_role ({owner}, ordinal, tenant, role) VALUES ("
+        ));
+        let mut values = insert.separated(", ");
+        values
+            .push_bind(id)
+            .push_bind(ordinal)
+            .push_bind(tenant)
+            .push_bind(role_name(role));
+        insert.push(")");
+        insert
+            .build()
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| exists(error, || "a role in the same tenant".to_owned()))?;
+    }
+    Ok(())
+}
+
+fn roles_from(row: &SqliteRow) -> Result<Vec<(TenantId, Role)>, Error> {
+    let roles: &str = row.try_get("roles").map_err(backend)?;
+    serde_json::from_str(roles).map_err(|_| Error::damaged("roles"))
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Agent => "agent",
+        Role::Supervisor => "supervisor",
+        Role::Admin => "admin",
+    }
+}
+
+fn kind_name(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::Bearer => "bearer",
+        CredentialKind::Session => "session",
+        CredentialKind::Link => "link",
+    }
+}

@@ -1,0 +1,255 @@
+//! The audit log. Every append waits for the disk, so appends that arrive while one is being
+//! written share the next transaction: one wait for all of them.
+
+use std::collections::HashSet;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{SqliteCatalogue, backend, cursor, exists, parsed, to_i64, unsigned};
+use crate::Error;
+use crate::catalogue::{AuditEvent, AuditQuery, Page};
+
+/// Appends that wait; more make the callers wait.
+const QUEUE: usize = 4096;
+/// Events in one transaction; nine values each must stay under SQLite's 32,766.
+const MAX_EVENTS: usize = 2000;
+/// As in `recordings`.
+const MAX_BRANCHES: usize = 400;
+
+/// The one task that writes the log.
+#[derive(Clone)]
+pub(super) struct Appender {
+    queue: mpsc::Sender<Append>,
+}
+
+struct Append {
+    events: Vec<AuditEvent>,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Appender {
+    /// Starts it; it ends with the last clone of the catalogue.
+    pub(super) fn start(write: SqlitePool) -> Self {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(run(write, receiver));
+        Self { queue }
+    }
+
+    pub(super) async fn append(&self, events: &[AuditEvent]) -> Result<(), Error> {
+        if events.len() > MAX_EVENTS {
+            return Err(Error::invalid(
+                "audit events",
+                format!("more than {MAX_EVENTS} at once"),
+            ));
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (done, answer) = oneshot::channel();
+        let ended = || backend("the audit log's writer has ended");
+        let append = Append {
+            events: events.to_vec(),
+            done,
+        };
+        self.queue.send(append).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+async fn run(write: SqlitePool, mut queue: mpsc::Receiver<Append>) {
+    let mut next = None;
+    loop {
+        let Some(first) = (match next.take() {
+            Some(append) => Some(append),
+            None => queue.recv().await,
+        }) else {
+            return;
+        };
+        let mut events = first.events.len();
+        let mut group = vec![first];
+        while let Ok(append) = queue.try_recv() {
+            events += append.events.len();
+            if events > MAX_EVENTS {
+                next = Some(append);
+                break;
+            }
+            group.push(append);
+        }
+        commit(&write, group).await;
+    }
+}
+
+/// Writes a group in one transaction. Where that fails, each append is tried alone, so that one
+/// caller's mistake is not another's.
+async fn commit(write: &SqlitePool, group: Vec<Append>) {
+    if group.len() > 1 {
+        let all = group.iter().flat_map(|append| &append.events);
+        if insert(write, all).await.is_ok() {
+            for append in group {
+                // A caller that has gone away does not mind.
+                let _ = append.done.send(Ok(()));
+            }
+            return;
+        }
+    }
+    for append in group {
+        let result = insert(write, append.events.iter()).await;
+        let _ = append.done.send(result);
+    }
+}
+
+async fn insert(
+    write: &SqlitePool,
+    events: impl Iterator<Item = &AuditEvent>,
+) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    for event in events {
+        let fields = serde_json::to_string(&event.fields).map_err(backend)?;
+        rows.push((event, to_i64("time", event.at_ms)?, fields));
+    }
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO audit (id, at_ms, action, tenant, subject, recording, outcome, fields) ",
+    );
+    insert.push_values(&rows, |mut row, (event, at_ms, fields)| {
+        row.push_bind(&event.id)
+            .push_bind(at_ms)
+            .push_bind(&event.action)
+            .push_bind(event.tenant.as_ref().map(|id| id.as_str()))
+            .push_bind(&event.subject)
+            .push_bind(event.recording.as_ref().map(|id| id.as_str()))
+            .push_bind(&event.outcome)
+            .push_bind(fields);
+    });
+    // One statement is one transaction. Groups differ in size: only those of one are worth
+    // keeping prepared.
+    insert
+        .build()
+        .persistent(rows.len() == 1)
+        .execute(write)
+        .await
+        .map_err(|error| exists(error, || "an audit event of this id".to_owned()))?;
+    Ok(())
+}
+
+pub(super) async fn page(
+    catalogue: &SqliteCatalogue,
+    query: &AuditQuery,
+) -> Result<Page<AuditEvent>, Error> {
+    let limit = usize::try_from(query.limit.clamp(1, 200)).unwrap_or(200);
+    let after = query
+        .cursor
+        .as_deref()
+        .map(|text| cursor::decode(cursor::Kind::Audit, text))
+        .transpose()?;
+    let mut named = HashSet::new();
+    let tenants: Vec<_> = query
+        .tenants
+        .iter()
+        .filter(|tenant| named.insert(*tenant))
+        .collect();
+    let mut found = Vec::new();
+    for some in tenants.chunks(MAX_BRANCHES) {
+        let mut sql = QueryBuilder::new("SELECT * FROM (");
+        for (index, tenant) in some.iter().enumerate() {
+            if index > 0 {
+                sql.push(" UNION ALL ");
+            }
+            push_branch(&mut sql, query, tenant.as_str(), after)?;
+            sql.push(" LIMIT ")
+                .push_bind(to_i64("limit", limit as u64 + 1)?)
+                .push(")");
+        }
+        sql.push(") ORDER BY at_ms DESC, seq DESC");
+        for row in sql
+            .build()
+            .fetch_all(&catalogue.read)
+            .await
+            .map_err(backend)?
+        {
+            found.push(event_from(&row)?);
+        }
+    }
+    found.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().map(|(key, _)| *key).filter(|_| more);
+    Ok(Page {
+        next: last.map(|key| cursor::encode(cursor::Kind::Audit, key)),
+        items: found.into_iter().map(|(_, event)| event).collect(),
+    })
+}
+
+fn push_branch(
+    sql: &mut QueryBuilder<Sqlite>,
+    query: &AuditQuery,
+    tenant: &str,
+    after: Option<[i64; 2]>,
+) -> Result<(), Error> {
+    let index = match (&query.recording, &query.action) {
+        (Some(_), _) => "audit_recording",
+        (None, Some(_)) => "audit_action",
+        (None, None) => "audit_tenant",
+    };
+    sql.push(format_args!(
+        "SELECT * FROM (SELECT * FROM audit INDEXED BY {index} WHERE tenant = "
+    ));
+    sql.push_bind(tenant.to_owned());
+    if let Some(recording) = &query.recording {
+        sql.push(" AND recording = ")
+            .push_bind(recording.as_str().to_owned());
+    }
+    if let Some(action) = &query.action {
+        sql.push(" AND action = ").push_bind(action.clone());
+    }
+    if let Some(from) = query.from_ms {
+        sql.push(" AND at_ms >= ").push_bind(to_i64("from", from)?);
+    }
+    if let Some(to) = query.to_ms {
+        sql.push(" AND at_ms < ").push_bind(to_i64("to", to)?);
+    }
+    if let Some([at_ms, seq]) = after {
+        sql.push(" AND (at_ms, seq) < (")
+            .push_bind(at_ms)
+            .push(", ")
+            .push_bind(seq)
+            .push(")");
+    }
+    sql.push(" ORDER BY at_ms DESC, seq DESC");
+    Ok(())
+}
+
+fn event_from(row: &SqliteRow) -> Result<([i64; 2], AuditEvent), Error> {
+    let key = [
+        row.try_get("at_ms").map_err(backend)?,
+        row.try_get("seq").map_err(backend)?,
+    ];
+    let id: String = row.try_get("id").map_err(backend)?;
+    let fields: &str = row.try_get("fields").map_err(backend)?;
+    let optional = |column: &str| {
+        row.try_get::<Option<&str>, _>(column)
+            .map(|text| text.is_some())
+            .map_err(backend)
+    };
+    let event = AuditEvent {
+        at_ms: unsigned(row, "at_ms")?,
+        action: row.try_get("action").map_err(backend)?,
+        tenant: if optional("tenant")? {
+            Some(parsed(row, "tenant")?)
+        } else {
+            None
+        },
+        subject: row.try_get("subject").map_err(backend)?,
+        recording: if optional("recording")? {
+            Some(parsed(row, "recording")?)
+        } else {
+            None
+        },
+        outcome: row.try_get("outcome").map_err(backend)?,
+        fields: serde_json::from_str(fields)
+            .map_err(|_| Error::damaged(format!("fields of audit event {id}")))?,
+        id,
+    };
+    Ok((key, event))
+}

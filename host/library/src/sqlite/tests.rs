@@ -1,0 +1,163 @@
+//! The conformance functions on SQLite, and what is SQLite's own: the file, the query plans, speed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyreel_keys::Policy;
+
+use super::*;
+use crate::catalogue::Media;
+use crate::conformance;
+
+#[tokio::test]
+async fn conforms_in_memory() {
+    let catalogue = SqliteCatalogue::open("sqlite::memory:").await.unwrap();
+    conformance::all(Arc::new(catalogue)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conforms_in_a_file_and_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data/catalogue.db");
+    let url = format!("sqlite://{}", path.display());
+    let catalogue = SqliteCatalogue::open(&url).await.unwrap();
+    conformance::all(Arc::new(catalogue.clone())).await;
+    let before = everything(&catalogue).await;
+    catalogue.close().await;
+    let again = SqliteCatalogue::open(&url).await.unwrap();
+    assert_eq!(everything(&again).await, before);
+    #[cfg(unix)]
+    for suffix in ["", "-wal", "-shm"] {
+        use std::os::unix::fs::PermissionsExt as _;
+        let file = format!("{}{suffix}", path.display());
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+async fn everything(catalogue: &SqliteCatalogue) -> (Vec<Tenant>, Vec<Recording>) {
+    let tenants = catalogue.tenants().await.unwrap();
+    let query = RecordingQuery {
+        tenants: tenants.iter().map(|tenant| tenant.id.clone()).collect(),
+        limit: 200,
+        ..Default::default()
+    };
+    let page = catalogue.recordings(&query).await.unwrap();
+    assert!(!page.items.is_empty());
+    (tenants, page.items)
+}
+
+#[tokio::test]
+async fn a_url_that_is_not_ours_and_a_file_that_is_not_a_catalogue_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text");
+    std::fs::write(
+        &file,
+        "this is no database, it is a text that somebody wrote",
+    )
+    .unwrap();
+    let result = SqliteCatalogue::open(&format!("sqlite://{}", file.display())).await;
+    assert!(matches!(result, Err(Error::Backend { .. })));
+    let result = SqliteCatalogue::open("sqlite:///x.db?mode=nonsense").await;
+    assert!(matches!(result, Err(Error::Invalid { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_big_library_reads_one_index_and_sorts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = big(folder.path()).await;
+    for query in queries() {
+        let plan = recordings::plan(&catalogue, &query).await.unwrap();
+        assert!(
+            !plan.iter().any(|step| step.contains("SCAN r")),
+            "{query:?}: {plan:#?}"
+        );
+        // What an index lists is taken as it comes. Two lists of 51 are merged after that.
+        let sorts_a_list = plan
+            .windows(2)
+            .any(|steps| steps[0].starts_with("SEARCH r") && steps[1].contains("ORDER BY"));
+        assert!(!sorts_a_list, "{query:?}: {plan:#?}");
+
+        let mut times = Vec::new();
+        for _ in 0..9 {
+            let start = Instant::now();
+            let page = catalogue.recordings(&query).await.unwrap();
+            times.push(start.elapsed());
+            assert!(page.items.len() <= 50);
+        }
+        times.sort();
+        // The target is 20 ms for a million, optimised (see the bench); this catches a scan.
+        assert!(times[4] < Duration::from_millis(50), "{query:?}: {times:?}");
+    }
+}
+
+/// 120,000 recordings of two tenants, made by SQLite itself.
+async fn big(folder: &Path) -> SqliteCatalogue {
+    let url = format!("sqlite://{}", folder.join("big.db").display());
+    let catalogue = SqliteCatalogue::open(&url).await.unwrap();
+    for (id, name) in [("a", "A"), ("b", "B")] {
+        let tenant = Tenant {
+            id: id.parse().unwrap(),
+            name: name.to_owned(),
+            policy: Policy::Compatible,
+            provider: "managed".parse().unwrap(),
+            created_ms: 0,
+        };
+        catalogue.add_tenant(&tenant).await.unwrap();
+    }
+    sqlx::query(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 119999) \
+         INSERT INTO recording SELECT (1700000000000 + i * 977) * 1048576, 1 + i % 2, 'r' || i, \
+         'c' || (i / 4), i % 10 / 9, 1700000000000 + i * 977, 60000, \
+         CASE WHEN i < 100 THEN 'lkm' ELSE 'managed' END, 'kek/1', 'rsa-oaep-sha256', 0, '{}' \
+         FROM n",
+    )
+    .execute(&catalogue.write)
+    .await
+    .unwrap();
+    catalogue
+}
+
+fn queries() -> Vec<RecordingQuery> {
+    let both: Vec<TenantId> = vec!["a".parse().unwrap(), "b".parse().unwrap()];
+    let base = RecordingQuery {
+        tenants: both,
+        limit: 50,
+        ..Default::default()
+    };
+    let rare: ProviderId = "lkm".parse().unwrap();
+    vec![
+        base.clone(),
+        RecordingQuery {
+            media: Some(Media::Chat),
+            ..base.clone()
+        },
+        RecordingQuery {
+            media: Some(Media::Screen),
+            ..base.clone()
+        },
+        // Only among the oldest.
+        RecordingQuery {
+            provider: Some(rare.clone()),
+            ..base.clone()
+        },
+        RecordingQuery {
+            provider: Some(rare),
+            media: Some(Media::Screen),
+            ..base.clone()
+        },
+        RecordingQuery {
+            conversation_id: Some("c777".to_owned()),
+            ..base.clone()
+        },
+        RecordingQuery {
+            from_ms: Some(1_700_000_100_000),
+            to_ms: Some(1_700_000_200_000),
+            ..base.clone()
+        },
+        RecordingQuery {
+            text: Some("nothing".to_owned()),
+            ..base
+        },
+    ]
+}

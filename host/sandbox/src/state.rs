@@ -1,0 +1,177 @@
+//! What belongs to one call: the store's data. A store is made for a call and dropped after it.
+//! Not for: what a host function does (see `secrets`, `sessions`, `log`).
+
+use std::sync::Arc;
+
+use keyreel_format::wrap::{PrivateKey, WrapAlgorithm};
+use keyreel_keys::{KekId, TenantId};
+use wasmtime::component::ResourceTable;
+use wasmtime::{CallHook, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::engine::Ticker;
+use crate::error::Fault;
+use crate::limiter::Limiter;
+use crate::log::{CallLog, Stdio};
+use crate::provider::Plugin;
+
+/// The most that `wasi:random` gives at once.
+const MAX_RANDOM_BYTES: u64 = 64 << 10;
+
+/// What a call is for: decides what its host functions allow.
+pub(crate) enum Purpose {
+    /// `describe`, `validate`: no tenant, no secrets.
+    Pure,
+    /// `health`, `unwrap-dek`.
+    Use(TenantId),
+    /// `generate-kek`: one key may be generated, under this name.
+    Mint(TenantId, KekId),
+}
+
+impl Purpose {
+    pub(crate) fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Pure => None,
+            Self::Use(tenant) | Self::Mint(tenant, _) => Some(tenant),
+        }
+    }
+}
+
+/// A key that `secrets.generate` made, until `generate-kek` has returned well.
+pub(crate) struct Minted {
+    pub(crate) algorithm: WrapAlgorithm,
+    pub(crate) key: Arc<PrivateKey>,
+}
+
+/// The store's data.
+pub(crate) struct CallState {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) purpose: Purpose,
+    pub(crate) minted: Option<Minted>,
+    pub(crate) table: ResourceTable,
+    pub(crate) limiter: Limiter,
+    pub(crate) log: CallLog,
+    wasi: WasiCtx,
+    meter: Meter,
+}
+
+impl CallState {
+    /// A store with all its limits in place.
+    pub(crate) fn store(plugin: Arc<Plugin>, purpose: Purpose, request_id: &str) -> Store<Self> {
+        let host = Arc::clone(&plugin.host);
+        let limits = &host.limits;
+        let log = CallLog::new(&plugin.id, purpose.tenant(), request_id, limits);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        let state = Self {
+            wasi: WasiCtxBuilder::new()
+                .max_random_size(MAX_RANDOM_BYTES)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .stdout(Stdio::output(&log))
+                .stderr(Stdio::errors(&log))
+                .build(),
+            table,
+            purpose,
+            minted: None,
+            limiter: Limiter::new(limits),
+            log,
+            meter: Meter::new(Arc::clone(&host.ticker), limits),
+            plugin,
+        };
+        let mut store = Store::new(&host.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits.host_call_bytes);
+        store.set_max_component_handles(limits.handles);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| store.data_mut().meter.tick());
+        store.call_hook(|mut store, hook| {
+            if store.data_mut().meter.cross(hook)? == Waited::Yes {
+                store.set_epoch_deadline(1);
+            }
+            Ok(())
+        });
+        store
+    }
+
+    /// Counts a call of a host function of the contract. WASI's are counted by `ctx`.
+    pub(crate) fn count_host_call(&mut self) {
+        self.meter.host_calls += 1;
+    }
+}
+
+impl WasiView for CallState {
+    /// Every host function of WASI passes through here, so here they are counted.
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.count_host_call();
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// CPU time and host calls.
+///
+/// The epoch deadline is always one tick ahead. A tick that passes while the guest runs is charged
+/// to it, and lets others run. One that passes while the guest waits in a host function is not:
+/// the deadline is moved when the guest comes back. A machine that stands still for a second
+/// charges one tick, not a second.
+struct Meter {
+    ticker: Arc<Ticker>,
+    ticks_left: u128,
+    host_calls: u64,
+    max_host_calls: u64,
+    left_at: u64,
+    host_calls_before: u64,
+}
+
+#[derive(PartialEq, Eq)]
+enum Waited {
+    Yes,
+    No,
+}
+
+impl Meter {
+    fn new(ticker: Arc<Ticker>, limits: &crate::settings::Limits) -> Self {
+        Self {
+            ticker,
+            ticks_left: limits.cpu.as_nanos() / limits.tick.as_nanos().max(1),
+            host_calls: 0,
+            max_host_calls: limits.host_calls,
+            left_at: 0,
+            host_calls_before: 0,
+        }
+    }
+
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        self.ticks_left = self.ticks_left.checked_sub(1).ok_or(Fault::Cpu)?;
+        // tokio's own yield lets the runtime look at its timers and sockets first; wasmtime's would
+        // be polled again and again before that.
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(tokio::task::yield_now()),
+        ))
+    }
+
+    /// wasmtime's own helpers (growing memory, copying it) cross here too; they count no host
+    /// call, and their time is the guest's.
+    fn cross(&mut self, hook: CallHook) -> Result<Waited, Fault> {
+        match hook {
+            CallHook::CallingHost => {
+                self.left_at = self.ticker.now();
+                self.host_calls_before = self.host_calls;
+            }
+            CallHook::ReturningFromHost if self.host_calls != self.host_calls_before => {
+                if self.host_calls > self.max_host_calls {
+                    return Err(Fault::HostCalls);
+                }
+                if self.ticker.now() != self.left_at {
+                    return Ok(Waited::Yes);
+                }
+            }
+            _ => {}
+        }
+        Ok(Waited::No)
+    }
+}

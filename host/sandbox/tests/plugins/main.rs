@@ -1,0 +1,7 @@
+//! Plugins in the sandbox: the managed provider, hostile ones, and files that are refused.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod admission;
+mod hostile;
+mod managed;
+mod support;

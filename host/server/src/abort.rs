@@ -1,0 +1,37 @@
+//! Aborting a connection: what lies in its buffers is not delivered, and the client sees an error,
+//! never a clean end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+
+/// A handle on one connection. Given to its requests, watched by the task that serves it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Abort(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    aborted: AtomicBool,
+    notify: Notify,
+}
+
+impl Abort {
+    /// Ends the connection now.
+    pub(crate) fn abort(&self) {
+        self.0.aborted.store(true, Ordering::Release);
+        self.0.notify.notify_one();
+    }
+
+    /// Whether it is to end with a reset.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.0.aborted.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is.
+    pub(crate) async fn aborted(&self) {
+        if !self.is_aborted() {
+            self.0.notify.notified().await;
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Keyreel's HTTP: who may hear what, the API, the media, the pages, the listener for operators.
+//! Not for: key providers, databases and object stores, which it is given.
+#![forbid(unsafe_code)]
+
+mod abort;
+mod access;
+pub mod accounts;
+mod admin;
+mod api;
+mod audit;
+mod connection;
+mod grants;
+mod media;
+mod metrics;
+mod pages;
+mod problem;
+mod request;
+mod server;
+pub mod settings;
+mod shutdown;
+mod state;
+mod tls;
+
+pub use admin::ReadyCheck;
+pub use api::openapi;
+pub use audit::AuditObserver;
+pub use grants::GrantKey;
+pub use problem::{Code, ProblemDetails};
+pub use server::{Addresses, BoundServer, BuildInfo, Server, ServerError, ServerParts};
+pub use settings::Settings;
+pub use shutdown::{Shutdown, ShutdownHandle};
+pub use tls::TlsError;

@@ -1,0 +1,58 @@
+//! `[limits]`: how much anybody may ask for.
+
+use std::time::Duration;
+
+/// Bounds on connections and requests.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSettings {
+    /// Open connections; further ones wait to be accepted.
+    #[schemars(range(min = 1))]
+    pub connections: u32,
+    /// Bytes of a request's body.
+    #[schemars(range(min = 1024))]
+    pub body_bytes: u32,
+    /// Seconds for a request's head to arrive.
+    #[schemars(range(min = 1, max = 300))]
+    pub header_seconds: u32,
+    /// Seconds for the answer to an API request. Media streams are not bound by it.
+    #[schemars(range(min = 1, max = 300))]
+    pub request_seconds: u32,
+    /// Seconds after which a connection that takes no byte of a stream is closed. A browser that
+    /// has buffered enough stops reading for as long as its listener pauses, and asks again from
+    /// where it was.
+    #[schemars(range(min = 10))]
+    pub stalled_seconds: u32,
+}
+
+impl LimitSettings {
+    /// For a request's head to arrive.
+    #[must_use]
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.header_seconds))
+    }
+
+    /// For the answer to an API request.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.request_seconds))
+    }
+
+    /// For a connection that takes no byte.
+    #[must_use]
+    pub fn stalled(&self) -> Duration {
+        Duration::from_secs(u64::from(self.stalled_seconds))
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            body_bytes: 64 * 1024,
+            header_seconds: 10,
+            request_seconds: 30,
+            stalled_seconds: 600,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What every request can reach.
+//! Not for: behaviour. The catalogue is reached by handlers only with what `access` gives them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyreel_format::{ProviderId, RecordingId, TenantId};
+use keyreel_keys::{Clock, Keyring, ProviderDescription};
+use keyreel_library::{Catalogue, Objects, Recording};
+use moka::future::Cache;
+
+use crate::access::Door;
+use crate::audit::AuditLog;
+use crate::audit::plays::Plays;
+use crate::grants::GrantKey;
+use crate::media::Library;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::server::{BuildInfo, ServerParts};
+use crate::settings::Settings;
+
+/// Shared by all requests.
+pub(crate) type App = Arc<Shared>;
+
+/// See [`App`].
+pub(crate) struct Shared {
+    catalogue: Arc<dyn Catalogue>,
+    keyring: Arc<Keyring>,
+    clock: Arc<dyn Clock>,
+    grants: GrantKey,
+    settings: Settings,
+    build: BuildInfo,
+    providers: HashMap<ProviderId, ProviderDescription>,
+    door: Door,
+    audit: AuditLog,
+    plays: Plays,
+    library: Library,
+    recordings: Cache<(TenantId, RecordingId), Arc<Recording>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: ServerParts, metrics: Arc<Metrics>) -> Self {
+        let ServerParts {
+            catalogue,
+            objects,
+            keyring,
+            clock,
+            grant_key,
+            settings,
+            ..
+        } = parts;
+        let audit = AuditLog::new(catalogue.clone(), clock.clone());
+        let idle = settings.playback.idle();
+        Self {
+            door: Door::new(catalogue.clone(), clock.clone(), &settings.sessions),
+            plays: Plays::new(audit.clone(), clock.clone(), idle),
+            library: Library::new(objects, &settings.playback),
+            recordings: Cache::builder()
+                .max_capacity(10_000)
+                .time_to_live(BELIEVED)
+                .build(),
+            grants: grant_key,
+            build: parts.build,
+            providers: parts.providers,
+            catalogue,
+            keyring,
+            clock,
+            settings,
+            audit,
+            metrics,
+        }
+    }
+
+    pub(crate) fn catalogue(&self) -> &dyn Catalogue {
+        self.catalogue.as_ref()
+    }
+
+    pub(crate) fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn grants(&self) -> &GrantKey {
+        &self.grants
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn build(&self) -> &BuildInfo {
+        &self.build
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    pub(crate) fn plays(&self) -> &Plays {
+        &self.plays
+    }
+
+    pub(crate) fn library(&self) -> &Library {
+        &self.library
+    }
+
+    pub(crate) fn objects(&self) -> &Objects {
+        self.library.objects()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What a provider calls itself; its id where it is not installed.
+    pub(crate) fn provider_name(&self, id: &ProviderId) -> String {
+        self.providers
+            .get(id)
+            .map_or_else(|| id.to_string(), |known| known.name.clone())
+    }
+
+    /// The recording that a grant names, believed for a moment: a player asks for many ranges.
+    pub(crate) async fn recording(
+        &self,
+        tenant: &TenantId,
+        id: &RecordingId,
+    ) -> Result<Option<Arc<Recording>>, Problem> {
+        let key = (tenant.clone(), id.clone());
+        if let Some(recording) = self.recordings.get(&key).await {
+            return Ok(Some(recording));
+        }
+        let found = self
+            .catalogue
+            .recording(std::slice::from_ref(tenant), id)
+            .await?;
+        let Some(recording) = found.map(Arc::new) else {
+            return Ok(None);
+        };
+        self.recordings.insert(key, recording.clone()).await;
+        Ok(Some(recording))
+    }
+}
+
+const BELIEVED: Duration = Duration::from_secs(2);

@@ -1,0 +1,337 @@
+//! A server with a small library.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use keyreel_format::{
+    ContentType, Dek, Identity, KeyBlock, PartName, ProviderId, RecordingId, Sealer, TenantId,
+};
+use keyreel_keys::testing::{LocalProvider, ManualClock};
+use keyreel_keys::{Clock, KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Policy};
+use keyreel_library::{
+    AuditEvent, AuditQuery, Catalogue, Channel, Details, Media, Objects, Part, Recording, Role,
+    SqliteCatalogue, Tenant, User,
+};
+use keyreel_server::accounts::{create_link, create_token, create_user};
+use keyreel_server::settings::ListenSettings;
+use keyreel_server::{
+    AuditObserver, BuildInfo, GrantKey, Server, ServerParts, Settings, Shutdown, ShutdownHandle,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::client::{self, Answer};
+
+/// When the tests take place.
+pub const NOW_MS: u64 = 1_793_697_164_000;
+
+/// A running server and all that it was made of.
+pub struct Fixture {
+    pub folder: TempDir,
+    pub catalogue: Arc<SqliteCatalogue>,
+    pub objects: Objects,
+    pub keyring: Arc<Keyring>,
+    pub provider: Arc<LocalProvider>,
+    pub clock: Arc<ManualClock>,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    pub shutdown: ShutdownHandle,
+    pub serving: JoinHandle<()>,
+    /// Tokens of "alpha", by role.
+    pub agent: String,
+    pub supervisor: String,
+    /// An agent of "beta".
+    pub stranger: String,
+    pub user: User,
+    pub link: String,
+}
+
+pub const PASSWORD: &str = "correct horse battery";
+
+pub fn tenant(id: &str) -> TenantId {
+    TenantId::parse(id).unwrap()
+}
+
+pub fn recording_id(id: &str) -> RecordingId {
+    RecordingId::parse(id).unwrap()
+}
+
+/// Plaintext in which every place is different.
+pub fn plaintext(len: usize) -> Vec<u8> {
+    (0..len as u64)
+        .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
+        .collect()
+}
+
+impl Fixture {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server whose settings `change` has changed.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("catalogue.db");
+        let catalogue = Arc::new(
+            SqliteCatalogue::open(&format!("sqlite://{}", database.display()))
+                .await
+                .unwrap(),
+        );
+        let store = format!("file://{}", folder.path().join("objects").display());
+        let objects = Objects::open(&store).unwrap();
+        let clock = Arc::new(ManualClock::at(NOW_MS));
+        let provider = Arc::new(LocalProvider::new());
+        let local = ProviderId::parse("local").unwrap();
+        let keyring = Arc::new(Keyring::new(KeyringParts {
+            store: catalogue.clone(),
+            providers: HashMap::from([(local.clone(), provider.clone() as _)]),
+            observer: Arc::new(AuditObserver::new(catalogue.clone(), clock.clone())),
+            clock: clock.clone(),
+            settings: KeyringSettings::default(),
+            vault: None,
+        }));
+        for id in ["alpha", "beta"] {
+            let row = Tenant {
+                id: tenant(id),
+                name: id.to_uppercase(),
+                policy: Policy::Aes256,
+                provider: local.clone(),
+                created_ms: NOW_MS,
+            };
+            catalogue.add_tenant(&row).await.unwrap();
+            keyring.mint_kek(&row.id, &local, row.policy).await.unwrap();
+        }
+        let token = async |id: &str, role| {
+            let roles = vec![(tenant(id), role)];
+            let label = format!("token:{id}");
+            let issued = create_token(&*catalogue, &*clock, &label, roles, None)
+                .await
+                .unwrap();
+            issued.secret.to_string()
+        };
+        let agent = token("alpha", Role::Agent).await;
+        let supervisor = token("alpha", Role::Supervisor).await;
+        let stranger = token("beta", Role::Agent).await;
+        let roles = vec![(tenant("alpha"), Role::Agent)];
+        let user = create_user(&*catalogue, "maya", Some(PASSWORD), roles)
+            .await
+            .unwrap();
+        let link = create_link(&*catalogue, &*clock, &user, Duration::from_secs(3600))
+            .await
+            .unwrap();
+        let mut settings = Settings {
+            server: ListenSettings {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+                public_url: None,
+            },
+            ..Settings::default()
+        };
+        settings.playback.bare_grants = true;
+        settings.shutdown.drain_seconds = 5;
+        change(&mut settings);
+        let bound = Server::bind(ServerParts {
+            catalogue: catalogue.clone(),
+            objects: objects.clone(),
+            keyring: keyring.clone(),
+            clock: clock.clone(),
+            grant_key: GrantKey::new(&[7; 32]),
+            settings,
+            build: BuildInfo {
+                version: "0.0.0",
+                commit: None,
+            },
+            providers: HashMap::from([(local, provider.describe().clone())]),
+            checks: Vec::new(),
+        })
+        .await
+        .unwrap();
+        let (shutdown, until) = Shutdown::manual();
+        let addresses = bound.addresses().clone();
+        let serving = tokio::spawn(bound.serve(until));
+        Self {
+            folder,
+            catalogue,
+            objects,
+            keyring,
+            provider,
+            clock,
+            address: addresses.public,
+            admin: addresses.admin.unwrap(),
+            shutdown,
+            serving,
+            agent,
+            supervisor,
+            stranger,
+            user,
+            link: link.secret.to_string(),
+        }
+    }
+
+    /// Seals a recording with these parts and adds it to the catalogue.
+    pub async fn add(&self, of: &str, id: &str, parts: &[(&str, &str, &[u8])]) -> Recording {
+        let (of, id) = (tenant(of), recording_id(id));
+        let dek = Dek::generate();
+        let wrapped = self.keyring.wrap(&of, &id, &dek).await.unwrap();
+        let mut rows = Vec::new();
+        for (name, content_type, plaintext) in parts {
+            let identity = Identity {
+                object_id: Identity::new_object_id().unwrap(),
+                tenant: of.clone(),
+                recording: id.clone(),
+                part: PartName::parse(name).unwrap(),
+                content_type: ContentType::parse(content_type).unwrap(),
+                created_ms: NOW_MS - 60_000,
+            };
+            let key_block = KeyBlock {
+                generation: 0,
+                recipients: wrapped.recipients.clone(),
+            };
+            let (slot, prefix, mut sealer) = Sealer::new(&identity, &key_block, &dek).unwrap();
+            let mut object = BytesMut::from(&slot[..]);
+            object.extend_from_slice(&prefix);
+            sealer.push(plaintext, &mut object).unwrap();
+            sealer.finish(&mut object).unwrap();
+            let path = format!("{of}/{id}/{name}.krc");
+            let version = self.objects.put(&path, object.freeze()).await.unwrap();
+            rows.push(Part {
+                name: identity.part,
+                content_type: identity.content_type,
+                object: path,
+                etag: version.etag,
+                sealed_len: version.len,
+                plaintext_len: plaintext.len() as u64,
+            });
+        }
+        let recording = Recording {
+            id,
+            tenant: of,
+            conversation_id: "c-1".to_owned(),
+            media: Media::Call,
+            start_ms: NOW_MS - 3_600_000,
+            duration_ms: 61_000,
+            provider: wrapped.provider,
+            kek: wrapped.kek,
+            wrap_algorithm: wrapped.algorithm.name().to_owned(),
+            generation: 0,
+            parts: rows,
+            details: Details {
+                direction: Some("inbound".to_owned()),
+                queue: Some("Billing".to_owned()),
+                channels: vec![Channel {
+                    channel: 0,
+                    role: "agent".to_owned(),
+                    name: Some("Maya Chen".to_owned()),
+                    address: None,
+                }],
+                ..Details::default()
+            },
+        };
+        self.catalogue.add_recording(&recording).await.unwrap();
+        recording
+    }
+
+    /// A call of `len` bytes, of tenant "alpha".
+    pub async fn add_call(&self, id: &str, len: usize) -> Vec<u8> {
+        let bytes = plaintext(len);
+        self.add("alpha", id, &[("media", "audio/wav", &bytes)])
+            .await;
+        bytes
+    }
+
+    /// The file of a part of a recording of "alpha".
+    pub fn object(&self, id: &str, part: &str) -> std::path::PathBuf {
+        self.folder
+            .path()
+            .join("objects/alpha")
+            .join(id)
+            .join(format!("{part}.krc"))
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        client::request(self.address, method, path, headers, body).await
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", path, headers, None).await
+    }
+
+    /// With a bearer token.
+    pub async fn as_holder(&self, token: &str, method: &str, path: &str) -> Answer {
+        self.send(
+            method,
+            path,
+            &[("Authorization", &format!("Bearer {token}"))],
+            None,
+        )
+        .await
+    }
+
+    /// The media URL that a token gets for a recording.
+    pub async fn media_uri(&self, token: &str, id: &str) -> String {
+        let answer = self
+            .as_holder(token, "POST", &format!("/api/v1/recordings/{id}/playback"))
+            .await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()["mediaUri"].as_str().unwrap().to_owned()
+    }
+
+    /// Signs in by link and gives the cookie.
+    pub async fn session(&self) -> String {
+        let body = serde_json::json!({"link": self.link});
+        let answer = self.send("POST", "/api/v1/session", &[], Some(&body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let cookie = answer.header("set-cookie").unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    /// What the audit log says, oldest first.
+    pub async fn audit(&self) -> Vec<AuditEvent> {
+        let query = AuditQuery {
+            tenants: vec![tenant("alpha"), tenant("beta")],
+            limit: 200,
+            ..AuditQuery::default()
+        };
+        let mut events = self.catalogue.audit(&query).await.unwrap().items;
+        events.reverse();
+        events
+    }
+
+    pub async fn actions(&self) -> Vec<String> {
+        self.audit()
+            .await
+            .into_iter()
+            .map(|event| event.action)
+            .collect()
+    }
+
+    /// Makes the audit log unwritable: a full disk, as far as the server can tell.
+    pub async fn break_audit(&self) {
+        let url = format!(
+            "sqlite://{}",
+            self.folder.path().join("catalogue.db").display()
+        );
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        sqlx::query(
+            "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        pool.close().await;
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+}

@@ -1,0 +1,11 @@
+//! What the end-to-end tests share: a running `keyreel demo`, a client for its API, samples.
+//! Not for: unit tests; those lie beside the code they test.
+#![forbid(unsafe_code)]
+
+mod client;
+mod demo;
+mod wave;
+
+pub use client::{Client, Playback, Recording};
+pub use demo::{Demo, Ready, TenantAccess, keyreel, root};
+pub use wave::{noise_wave, write_recording};

@@ -1,0 +1,177 @@
+//! Commands on one file, and the one file that the program itself is.
+
+use std::process::Command;
+
+use bytes::BytesMut;
+use keyreel_format::{
+    ContentType, Dek, Identity, KekId, KeyBlock, PartName, ProviderId, Recipient, RecordingId,
+    Sealer, TenantId, WrapAlgorithm,
+};
+use keyreel_tests::{keyreel, noise_wave, root};
+
+/// A sealed file, its DEK and its plaintext.
+fn sealed_file(
+    folder: &std::path::Path,
+    plaintext: &[u8],
+) -> anyhow::Result<(std::path::PathBuf, String)> {
+    let dek = Dek::generate();
+    let identity = Identity {
+        object_id: [7; 16],
+        tenant: TenantId::parse("meridian-health")?,
+        recording: RecordingId::parse("r-1")?,
+        part: PartName::parse("media")?,
+        content_type: ContentType::parse("audio/wav")?,
+        created_ms: 1_700_000_000_000,
+    };
+    let recipient = Recipient {
+        algorithm: WrapAlgorithm::RsaOaepSha256,
+        provider: ProviderId::parse("managed")?,
+        kek: KekId::parse("kek/1")?,
+        wrapped_dek: vec![9; 384],
+        info: Vec::new(),
+    };
+    let key_block = KeyBlock {
+        generation: 0,
+        recipients: vec![recipient],
+    };
+    let (slot, prefix, mut sealer) = Sealer::new(&identity, &key_block, &dek)?;
+    let mut object = BytesMut::from(&slot[..]);
+    object.extend_from_slice(&prefix);
+    sealer.push(plaintext, &mut object)?;
+    sealer.finish(&mut object)?;
+    let path = folder.join("sealed.krc");
+    std::fs::write(&path, object)?;
+    Ok((path, hex::encode(dek.expose())))
+}
+
+#[test]
+fn inspect_and_open_need_no_server() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let wave = noise_wave(100_000, 3);
+    let (path, dek) = sealed_file(folder.path(), &wave)?;
+
+    let out = keyreel().arg("inspect").arg(&path).arg("--json").output()?;
+    assert!(out.status.success());
+    let header: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    assert_eq!(header["tenant"], "meridian-health");
+    assert_eq!(header["recipients"][0]["kek"], "kek/1");
+    assert_eq!(header["plaintextBytes"], wave.len());
+
+    let out = keyreel()
+        .arg("open")
+        .arg(&path)
+        .args(["--dek-hex", &dek])
+        .output()?;
+    assert!(out.status.success() && out.stdout == wave);
+
+    // PyPI `cryptography` opens it as well, with nothing of ours.
+    let out = Command::new(root().join("tests/.venv/bin/python"))
+        .arg(root().join("tests/interop/open_sealed.py"))
+        .arg(&path)
+        .args(["--dek-hex", &dek])
+        .output()?;
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    assert!(out.stdout == wave);
+    Ok(())
+}
+
+#[test]
+fn a_wrong_key_and_a_damaged_file_are_told_and_nothing_comes_out() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (path, dek) = sealed_file(folder.path(), &noise_wave(100, 3))?;
+    let wrong = keyreel()
+        .arg("open")
+        .arg(&path)
+        .args(["--dek-hex", &"00".repeat(32)])
+        .output()?;
+    assert!(!wrong.status.success() && wrong.stdout.is_empty());
+    let short = keyreel()
+        .arg("open")
+        .arg(&path)
+        .args(["--dek-hex", "abcd"])
+        .output()?;
+    assert_eq!(short.status.code(), Some(64));
+    assert!(
+        !String::from_utf8_lossy(&short.stderr).contains("abcd"),
+        "a key in an error text"
+    );
+
+    let mut bytes = std::fs::read(&path)?;
+    bytes[4096 + 100] ^= 1;
+    std::fs::write(&path, bytes)?;
+    let damaged = keyreel()
+        .arg("open")
+        .arg(&path)
+        .args(["--dek-hex", &dek])
+        .output()?;
+    assert!(!damaged.status.success() && damaged.stdout.is_empty());
+    Ok(())
+}
+
+#[test]
+fn bad_usage_ends_with_64_and_stdout_stays_empty() -> anyhow::Result<()> {
+    for arguments in [
+        &["serve", "--config", "/nonexistent.toml"][..],
+        &["frobnicate"],
+        &["open"],
+    ] {
+        let out = keyreel().args(arguments).output()?;
+        assert_eq!(out.status.code(), Some(64), "{arguments:?}");
+        assert!(out.stdout.is_empty() && !out.stderr.is_empty());
+    }
+    let schema = keyreel().args(["config", "schema"]).output()?;
+    let committed = std::fs::read_to_string(root().join("docs/config.schema.json"))?;
+    assert_eq!(
+        String::from_utf8(schema.stdout)?,
+        committed,
+        "run `make docs`"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_one_file_runs_from_anywhere() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("kr");
+    std::fs::copy(root().join("target/release/keyreel"), &copy)?;
+    let out = Command::new(&copy)
+        .arg("--version")
+        .env_clear()
+        .current_dir("/")
+        .output()?;
+    assert!(out.status.success());
+    // The pages are inside: a demo from the copy serves them.
+    let data = folder.path().join("data");
+    let mut child = Command::new(&copy)
+        .args([
+            "demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(&data)
+        .env_clear()
+        .current_dir("/")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
+    let ready: serde_json::Value = serde_json::from_str(&line)?;
+    let page = reqwest::get(ready["url"].as_str().expect("url")).await?;
+    let (status, text) = (page.status(), page.text().await?);
+    child.kill()?;
+    child.wait()?;
+    assert!(
+        status.is_success() && text.contains("<script"),
+        "{status}: {text}"
+    );
+    Ok(())
+}

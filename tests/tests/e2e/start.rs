@@ -1,0 +1,114 @@
+//! `keyreel demo`: what it prints, what it keeps, what lies on disk.
+
+use std::path::Path;
+
+use keyreel_tests::{Demo, root};
+
+#[tokio::test]
+async fn a_demo_has_two_tenants_and_keeps_what_is_there() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let demo = Demo::start(&data)?;
+    let (compatible, aes256) = (demo.tenant("compatible"), demo.tenant("aes256"));
+    assert_eq!(
+        (&*compatible.provider, &*aes256.provider),
+        ("managed", "managed")
+    );
+
+    let mine = demo.agent("compatible").recordings(2).await?;
+    let theirs = demo.agent("aes256").recordings(200).await?;
+    assert!(mine.len() + theirs.len() >= 6);
+    assert!(
+        mine.is_sorted_by(|a, b| a.start_time >= b.start_time),
+        "newest first"
+    );
+    assert!(
+        mine.iter()
+            .all(|recording| recording.wrap_algorithm == "rsa-oaep-sha256")
+    );
+    assert!(
+        theirs
+            .iter()
+            .all(|recording| recording.wrap_algorithm == "hpke-mlkem1024-p384")
+    );
+    assert!(mine.iter().all(
+        |recording| (60_000..=300_000).contains(&recording.duration_ms)
+            || recording.content_type.starts_with("audio/wav")
+    ));
+    let foreign = demo.agent("compatible").playback(&theirs[0].id).await;
+    assert!(foreign.is_err_and(|error| error.to_string().contains("404")));
+
+    // Every sample plays: the first unwrap of each goes through the sandbox.
+    for (client, recordings) in [
+        (demo.agent("compatible"), &mine),
+        (demo.agent("aes256"), &theirs),
+    ] {
+        for recording in recordings {
+            let playback = client.playback(&recording.id).await?;
+            assert_eq!(client.range(&playback.media_uri, 0, 3).await?.len(), 4);
+            let waveform = playback.waveform_uri.expect("every sample has peaks");
+            let peaks: serde_json::Value =
+                reqwest::get(client.url(&waveform)).await?.json().await?;
+            assert_eq!(peaks["version"], 2);
+        }
+    }
+    assert_no_plaintext(&data)?;
+
+    let before = demo.ready.clone();
+    demo.stop()?;
+    let again = Demo::start(&data)?;
+    let same = again.agent("compatible").recordings(200).await?;
+    assert_eq!(
+        same.len(),
+        mine.len(),
+        "a second start imports nothing twice"
+    );
+    let old_token = keyreel_tests::Client::new(&again.ready.url, &before.tenants[0].agent_token);
+    assert!(
+        !old_token.recordings(200).await?.is_empty(),
+        "tokens of the first start still open"
+    );
+    let log = again.log();
+    for tenant in &before.tenants {
+        assert!(!log.contains(&tenant.agent_token) && !log.contains(&tenant.admin_token));
+    }
+    assert!(!log.contains("/media/k"), "no grant in a log");
+    Ok(())
+}
+
+/// No file below `data` has 64 bytes from the middle of any sample.
+fn assert_no_plaintext(data: &Path) -> anyhow::Result<()> {
+    let mut canaries = Vec::new();
+    for file in files(&root().join("examples/quickstart"))? {
+        let extension = file
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
+        if matches!(extension, "wav" | "mp3" | "ogg" | "opus") {
+            let bytes = std::fs::read(&file)?;
+            canaries.push(bytes[bytes.len() / 2..][..64].to_vec());
+        }
+    }
+    assert!(canaries.len() >= 6);
+    for file in files(data)? {
+        let bytes = std::fs::read(&file)?;
+        for canary in &canaries {
+            let found = bytes.windows(64).any(|window| window == canary);
+            assert!(!found, "plaintext of a recording in {}", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn files(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?)
+        } else {
+            found.push(path)
+        }
+    }
+    Ok(found)
+}
