@@ -26,6 +26,10 @@ fn main() -> io::Result<()> {
     fs::write(out.join("pages.rs"), list)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo tells build scripts by the environment"
+)]
 fn env(name: &str) -> io::Result<String> {
     env::var(name).map_err(io::Error::other)
 }

@@ -151,21 +151,10 @@ impl Keystore {
     ///
     /// # Errors
     /// The file cannot be read, written or opened.
-    pub fn service_key(&self, name: &str) -> Result<Box<Zeroizing<[u8; 32]>>, KeystoreError> {
-        if let Some(key) = self.read(Sealed::Service, name)? {
-            return Ok(key);
-        }
-        let key = aead::random_key().map_err(|_| KeystoreError::Cryptography)?;
-        let sealed = self.seal(Sealed::Service, name, &key)?;
-        let path = self.path(Sealed::Service, name);
-        match files::create(&path, &sealed) {
-            Ok(()) => Ok(key),
-            // Another process was first: its key is the key.
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => self
-                .read(Sealed::Service, name)?
-                .ok_or(KeystoreError::Damaged { path }),
-            Err(source) => Err(KeystoreError::io(&path, source)),
-        }
+    pub fn service_key(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+        let key = self.service(name)?;
+        // A copy, as the boxed one must stay in its place to be wiped there.
+        Ok(Zeroizing::new(**key))
     }
 
     fn at(directory: &Path, master: &Path) -> Result<Self, KeystoreError> {
@@ -214,6 +203,23 @@ impl Keystore {
             &sealed,
         ]
         .concat())
+    }
+
+    fn service(&self, name: &str) -> Result<Key, KeystoreError> {
+        if let Some(key) = self.read(Sealed::Service, name)? {
+            return Ok(key);
+        }
+        let key = aead::random_key().map_err(|_| KeystoreError::Cryptography)?;
+        let sealed = self.seal(Sealed::Service, name, &key)?;
+        let path = self.path(Sealed::Service, name);
+        match files::create(&path, &sealed) {
+            Ok(()) => Ok(key),
+            // Another process was first: its key is the key.
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => self
+                .read(Sealed::Service, name)?
+                .ok_or(KeystoreError::Damaged { path }),
+            Err(source) => Err(KeystoreError::io(&path, source)),
+        }
     }
 
     /// `None` where there is no such file, or only what an interrupted destruction left.

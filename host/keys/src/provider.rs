@@ -70,7 +70,7 @@ pub struct CallInfo {
     /// The tenant.
     pub tenant: TenantId,
     /// Who asked, as an opaque id; empty where nobody did, as in an export job. For the key
-    /// service's audit: a DEK, once unwrapped, is shared by all whom the host lets hear the recording.
+    /// service's audit: a DEK, once unwrapped, is shared by all who may hear the recording.
     pub subject: String,
     /// What is left of the budget. The host ends the call after it.
     pub deadline: Duration,

@@ -18,8 +18,8 @@ pub struct KeyringStats {
     pub unwraps: BTreeMap<(ProviderId, &'static str), UnwrapStats>,
     /// Requests answered from the cache.
     pub hits: u64,
-    /// Requests that the cache could not answer. One that joins an unwrap which is denied to another
-    /// subject counts again for its own.
+    /// Requests that the cache could not answer. One that joins an unwrap which is denied to
+    /// another subject counts again for its own.
     pub misses: u64,
     /// Of those, requests that joined an unwrap already under way.
     pub joined: u64,

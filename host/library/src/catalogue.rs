@@ -33,7 +33,8 @@ pub trait Catalogue: KekStore {
         tenants: &[TenantId],
         id: &RecordingId,
     ) -> Result<Option<Recording>, Error>;
-    /// A page of recordings, newest first, by keyset.
+    /// A page of recordings, newest first, by keyset. Recordings that start in the same
+    /// millisecond stand in an order that does not change.
     async fn recordings(&self, query: &RecordingQuery) -> Result<Page<Recording>, Error>;
 
     /// Adds an account.
@@ -56,7 +57,7 @@ pub trait Catalogue: KekStore {
 
     /// Appends events, in order, durably, all or none.
     async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), Error>;
-    /// A page of audit events, newest first.
+    /// A page of audit events, newest first. Events without a tenant are not among them.
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, Error>;
 
     /// A cheap question that shows whether the database answers and can be written.
@@ -116,7 +117,8 @@ pub struct Part {
     pub content_type: ContentType,
     /// Where it lies in the object store.
     pub object: String,
-    /// The object's version when it was written: ETag.
+    /// The object's version when it was written: ETag. A store that was restored from a backup
+    /// has others; what opens under the recording's key is the recording.
     pub etag: String,
     /// Bytes of the object.
     pub sealed_len: u64,
@@ -204,7 +206,8 @@ pub struct RecordingQuery {
     pub conversation_id: Option<String>,
     /// Whose KEK this provider holds.
     pub provider: Option<ProviderId>,
-    /// A text that a participant's name, the queue, the subject or a label contains.
+    /// Words, each of which a participant's name, the queue, the subject or a label contains, in
+    /// any case; a word of one or two characters is looked for at the start of words.
     pub text: Option<String>,
     /// Where the page before ended, opaque.
     pub cursor: Option<String>,

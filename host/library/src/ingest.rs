@@ -138,9 +138,7 @@ impl Ingest {
     ) -> Result<Ingested, Error> {
         let tenants = std::slice::from_ref(&new.tenant);
         if self.catalogue.recording(tenants, &new.id).await?.is_some() {
-            return Err(Error::Exists {
-                what: format!("recording {}", new.id),
-            });
+            return Err(exists(&new.id));
         }
         let dek = Dek::generate();
         let wrapped = self.wrap.wrap(&new.tenant, &new.id, &dek).await?;
@@ -172,7 +170,13 @@ impl Ingest {
                     tracing::warn!(recording = %new.id, %error, "leftovers could not be removed");
                 }
             }
-            Err(_) => sealing.discard().await,
+            Err(_) => {
+                sealing.discard().await;
+                // Another import of the same recording was quicker, and swept what was ours.
+                if self.catalogue.recording(tenants, &new.id).await?.is_some() {
+                    return Err(exists(&new.id));
+                }
+            }
         }
         result
     }
@@ -460,6 +464,12 @@ async fn read_some<R: AsyncRead + Send + Unpin>(
         what: "the recording".to_owned(),
         source,
     })
+}
+
+fn exists(id: &RecordingId) -> Error {
+    Error::Exists {
+        what: format!("recording {id}"),
+    }
 }
 
 fn seal_error(source: keyreel_format::Error) -> Error {

@@ -170,7 +170,9 @@ pub(crate) fn vault_error(error: &VaultError) -> ProviderError {
         VaultError::Store(_) => (ErrorClass::Unavailable, "vault.store"),
         _ => (ErrorClass::Unavailable, "vault.keystore"),
     };
-    ProviderError::new(class, code, error.to_string())
+    // The guest reads this: paths and the database's words are for the host's log alone.
+    tracing::warn!(code, %error, "a plugin's secret cannot be had");
+    ProviderError::new(class, code, "the host cannot give this secret")
 }
 
 fn class_from_guest(class: types::ErrorClass) -> ErrorClass {

@@ -12,7 +12,6 @@ pub(crate) struct Limiter {
     memory_left: usize,
     elements_left: usize,
     instances: usize,
-    last_growth: usize,
     refused: bool,
     instantiated: bool,
 }
@@ -23,7 +22,6 @@ impl Limiter {
             memory_left: limits.memory_bytes,
             elements_left: limits.table_elements,
             instances: limits.instances,
-            last_growth: 0,
             refused: false,
             instantiated: false,
         }
@@ -61,12 +59,12 @@ impl ResourceLimiter for Limiter {
             return self.refuse();
         };
         self.memory_left = left;
-        self.last_growth = growth;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory_left += std::mem::take(&mut self.last_growth);
+        // Nothing is given back: a failure may be told without a growth before it, and counting
+        // too much is the safe side.
         Ok(())
     }
 

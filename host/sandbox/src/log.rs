@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use keyreel_keys::{ProviderId, TenantId};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::bindings::keyreel::key_provider::log::{Host, Level};
 use crate::settings::Limits;
@@ -181,6 +181,11 @@ impl StdoutStream for Stdio {
 
 impl OutputStream for Stdio {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_LEN {
+            return Err(StreamError::trap(
+                "wrote more than the stream said it takes",
+            ));
+        }
         for line in bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())

@@ -10,7 +10,7 @@ use keyreel_keys::{
     CallInfo, Clock, Envelope, ErrorClass, Health, Kek, KekId, KeyProvider, ProviderDescription,
     ProviderError, ProviderId, TenantId, TenantVault, UnwrappedDek,
 };
-use moka::future::Cache;
+use moka::sync::Cache;
 use wasmtime::Engine;
 use wasmtime::component::InstancePre;
 
@@ -128,12 +128,6 @@ impl PluginProvider {
         })
     }
 
-    /// Forgets what is remembered of `tenant`: its configuration changed, or its keys were purged.
-    pub async fn forget(&self, tenant: &TenantId) {
-        self.configurations.invalidate(tenant).await;
-        self.plugin.sessions.forget(tenant).await;
-    }
-
     /// An instance with the tenant's configuration.
     async fn configured(&self, call: &CallInfo, purpose: Purpose) -> Result<Call, ProviderError> {
         let configuration = self.configuration(&call.tenant).await?;
@@ -143,7 +137,7 @@ impl PluginProvider {
     }
 
     async fn configuration(&self, tenant: &TenantId) -> Result<Arc<str>, ProviderError> {
-        if let Some(configuration) = self.configurations.get(tenant).await {
+        if let Some(configuration) = self.configurations.get(tenant) {
             return Ok(configuration);
         }
         let vault = &self.plugin.host.vault;
@@ -153,14 +147,19 @@ impl PluginProvider {
             .map_err(|error| convert::vault_error(&error))?
             .into();
         self.configurations
-            .insert(tenant.clone(), Arc::clone(&configuration))
-            .await;
+            .insert(tenant.clone(), Arc::clone(&configuration));
         Ok(configuration)
     }
 }
 
 #[async_trait]
 impl KeyProvider for PluginProvider {
+    /// Its configuration and its upstream tokens.
+    fn purge(&self, tenant: &TenantId) {
+        self.configurations.invalidate(tenant);
+        self.plugin.sessions.forget(tenant);
+    }
+
     fn describe(&self) -> &ProviderDescription {
         &self.description
     }

@@ -43,6 +43,16 @@ pub enum Reveal {
     Refused,
 }
 
+/// Bytes of one imported secret: many times what any key or token takes.
+const MAX_IMPORT: usize = 64 << 10;
+/// What one operation with a private key costs of [`WORK`](crate::state::WORK).
+const KEY_OPERATION: u64 = 4096;
+
+/// What authenticating `data` costs: a unit is about a microsecond.
+fn mac_work(data: &[u8]) -> u64 {
+    1 + data.len() as u64 / 1024
+}
+
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl Host for CallState {
@@ -74,6 +84,10 @@ impl Host for CallState {
 
     fn import_bytes(&mut self, bytes: Vec<u8>) -> wasmtime::Result<Resource<Secret>> {
         self.count_host_call();
+        // They lie in the host's memory, which the guest's limit does not count.
+        if bytes.len() > MAX_IMPORT {
+            return Err(Fault::HostCallBytes.into());
+        }
         self.handle(Secret::Bytes {
             bytes: Zeroizing::new(bytes),
             reveal: Reveal::Granted,
@@ -83,6 +97,7 @@ impl Host for CallState {
     fn import_private_key(&mut self, pkcs8: Vec<u8>) -> Answer<Resource<Secret>> {
         self.count_host_call();
         let pkcs8 = Zeroizing::new(pkcs8);
+        self.work(KEY_OPERATION)?;
         match PrivateKey::from_pkcs8(&pkcs8) {
             Ok(key) => self.handle(Secret::PrivateKey(Arc::new(key))).map(Ok),
             Err(_) => Ok(Err(refusal(
@@ -102,6 +117,7 @@ impl HostSecret for CallState {
         data: Vec<u8>,
     ) -> Answer<Vec<u8>> {
         self.count_host_call();
+        self.work(mac_work(&data))?;
         Ok(self
             .secret(&secret)?
             .mac(&algorithm, &data)
@@ -115,6 +131,7 @@ impl HostSecret for CallState {
         data: Vec<u8>,
     ) -> Answer<Resource<Secret>> {
         self.count_host_call();
+        self.work(mac_work(&data))?;
         let bytes = match self.secret(&secret)?.mac(&algorithm, &data) {
             Ok(tag) => Zeroizing::new(tag.as_ref().to_vec()),
             Err(error) => return Ok(Err(error)),
@@ -134,6 +151,7 @@ impl HostSecret for CallState {
         context: Vec<u8>,
     ) -> Answer<Resource<Secret>> {
         self.count_host_call();
+        self.work(KEY_OPERATION)?;
         match self.secret(&secret)?.unwrap(&algorithm, &wrapped, &context) {
             Ok(dek) => self.handle(Secret::Dek(dek)).map(Ok),
             Err(error) => Ok(Err(error)),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyreel_keys::TenantId;
-use moka::future::Cache;
+use moka::sync::Cache;
 use zeroize::Zeroizing;
 
 use crate::bindings::keyreel::key_provider::session_cache::Host;
@@ -46,14 +46,12 @@ impl Sessions {
     }
 
     /// Forgets what one tenant has.
-    pub(crate) async fn forget(&self, tenant: &TenantId) {
-        self.0.invalidate(tenant).await;
+    pub(crate) fn forget(&self, tenant: &TenantId) {
+        self.0.invalidate(tenant);
     }
 
-    async fn of(&self, tenant: &TenantId) -> Arc<Mutex<Entries>> {
-        self.0
-            .get_with_by_ref(tenant, async { Arc::default() })
-            .await
+    fn of(&self, tenant: &TenantId) -> Arc<Mutex<Entries>> {
+        self.0.get_with_by_ref(tenant, Arc::default)
     }
 }
 
@@ -121,7 +119,7 @@ impl CallState {
     async fn with_entries<T>(&mut self, f: impl FnOnce(&mut Entries) -> T) -> Option<T> {
         let tenant = self.purpose.tenant()?.clone();
         let plugin = Arc::clone(&self.plugin);
-        let entries = plugin.sessions.of(&tenant).await;
+        let entries = plugin.sessions.of(&tenant);
         let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
         Some(f(&mut entries))
     }

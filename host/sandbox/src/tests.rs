@@ -87,7 +87,7 @@ async fn the_scanner_finds_what_a_guest_holds() {
     assert!(!memories.hold_any(&[&canary]));
 
     vault.configure("acme", r#"{"behaviour":"canary"}"#);
-    hostile.forget(&sealed.call.tenant).await;
+    hostile.purge(&sealed.call.tenant);
     hostile
         .unwrap_dek(&sealed.call, &kek, &sealed.envelope)
         .await
@@ -97,7 +97,7 @@ async fn the_scanner_finds_what_a_guest_holds() {
 
     // A DEK that a guest does hold is found as one.
     vault.configure("acme", r#"{"behaviour":"imported-dek"}"#);
-    hostile.forget(&sealed.call.tenant).await;
+    hostile.purge(&sealed.call.tenant);
     let answer = hostile
         .unwrap_dek(&sealed.call, &kek, &sealed.envelope)
         .await

@@ -22,7 +22,7 @@ use crate::problem::{Code, Problem};
 use crate::state::App;
 
 pub(crate) use csrf::refuse_cross_site;
-pub(crate) use door::{Attempts, Door};
+pub(crate) use door::{Attempts, Door, Refused};
 pub(crate) use secret::{NewSecret, TOKEN_PREFIX, hash as hash_secret};
 
 /// The cookie of the pages. `__Host-`: Secure, this host only, every path.

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use http::{StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -173,6 +174,8 @@ impl Serving {
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEADER_LIST)
             .max_send_buf_size(WRITE_BUFFER)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_LIMIT)
             .serve_connection(TokioIo::new(stream), service);
         driving
             .drive(connection, |connection| connection.graceful_shutdown())
@@ -196,7 +199,15 @@ impl Serving {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(abort.clone());
-            router.clone().call(request)
+            let answering = router.clone().call(request);
+            async move {
+                let mut response = answering.await?;
+                if response.status() == StatusCode::NOT_MODIFIED {
+                    // axum says 0, which would be the length of what the client has (RFC 9110 §8.6).
+                    response.headers_mut().remove(header::CONTENT_LENGTH);
+                }
+                Ok(response)
+            }
         })
     }
 }
@@ -249,4 +260,7 @@ impl Driving {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a connection may hold of an answer before it is written.
 const WRITE_BUFFER: usize = 256 * 1024;
+/// A client that is gone without a word is noticed, even where nothing is being sent to it.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_LIMIT: Duration = Duration::from_secs(20);
 const MAX_HEADER_LIST: u32 = 32 * 1024;

@@ -9,6 +9,8 @@ mod admin;
 mod api;
 mod audit;
 mod connection;
+#[cfg(unix)]
+mod descriptors;
 mod grants;
 mod media;
 mod metrics;

@@ -18,6 +18,7 @@ mod stream;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -28,7 +29,8 @@ use crate::access::{Identity, Presented};
 use crate::api::{media_file_name, part_kind};
 use crate::grants::Grant;
 use crate::problem::{Code, Problem};
-use crate::request::RequestInfo;
+use crate::request::{RequestInfo, within};
+use crate::settings::LimitSettings;
 use crate::state::{App, Shared};
 
 use open::Listener;
@@ -36,9 +38,14 @@ use plan::Plan;
 pub(crate) use sealed::Library;
 
 /// The routes.
-pub(crate) fn routes() -> Router<App> {
+pub(crate) fn routes(limits: &LimitSettings) -> Router<App> {
     // GET answers HEAD as well: the same headers, decided before any key is touched.
-    Router::new().route("/media/{grant}/{file}", get(play))
+    Router::new()
+        .route("/media/{grant}/{file}", get(play))
+        .layer(middleware::from_fn_with_state(
+            limits.request_timeout(),
+            within,
+        ))
 }
 
 async fn play(

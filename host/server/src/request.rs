@@ -72,7 +72,7 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
         let problem = Problem::new(Code::Internal, "The server failed. Its log has the reason.");
         axum::response::IntoResponse::into_response(problem.inward("a handler panicked"))
     });
-    render_problem(&mut response, &info, &method);
+    render_problem(&mut response, &info);
     dress(&mut response, &info, &app);
     let done = Done {
         started,
@@ -92,7 +92,7 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
 }
 
 /// A problem that a handler answered with becomes a body here, where the request's id is known.
-fn render_problem(response: &mut Response, info: &RequestInfo, method: &Method) {
+fn render_problem(response: &mut Response, info: &RequestInfo) {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else {
         return;
     };
@@ -111,11 +111,7 @@ fn render_problem(response: &mut Response, info: &RequestInfo, method: &Method) 
     for (name, value) in response.headers() {
         head.headers.insert(name, value.clone());
     }
-    let body = if *method == Method::HEAD {
-        Body::empty()
-    } else {
-        body
-    };
+    // To HEAD as well: axum says its length, then takes it away.
     *response = Response::from_parts(head, body);
 }
 

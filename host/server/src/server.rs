@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
+use futures::StreamExt as _;
 use keyreel_format::ProviderId;
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
 use keyreel_library::{Catalogue, Objects};
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admin::{self, ReadyCheck};
-use crate::audit::plays::Ending;
+use crate::audit::plays::{Ending, Play};
 use crate::connection::Accepting;
 use crate::grants::GrantKey;
 use crate::metrics::Metrics;
@@ -111,6 +112,8 @@ impl Server {
     pub async fn bind(mut parts: ServerParts) -> Result<BoundServer, ServerError> {
         let settings = &parts.settings;
         settings.check()?;
+        #[cfg(unix)]
+        crate::descriptors::raise(settings.limits.connections);
         let listener = listen(settings.server.listen).await?;
         let admin = match settings.server.admin_listen {
             Some(address) => Some(listen(address).await?),
@@ -167,6 +170,7 @@ impl BoundServer {
             });
         }
         let watching = tokio::spawn(watch_plays(self.app.clone()));
+        let purging = tokio::spawn(watch_purges(self.app.clone()));
         let accepting = Accepting {
             listener: self.listener,
             tls: self.tls,
@@ -196,6 +200,7 @@ impl BoundServer {
             let _ = tokio::time::timeout(CUT_LIMIT, &mut accepting).await;
         }
         watching.abort();
+        purging.abort();
         self.app.plays().end(Ending::All).await;
         phase.send_replace(Phase::Cut);
     }
@@ -209,8 +214,9 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServerError> {
 
 /// All routes.
 fn router(app: App) -> Router {
-    api::routes(&app.settings().limits)
-        .merge(media::routes())
+    let limits = &app.settings().limits;
+    api::routes(limits)
+        .merge(media::routes(limits))
         .merge(pages::routes())
         .fallback(async || Problem::new(Code::NotFound, "There is nothing here."))
         .method_not_allowed_fallback(async || {
@@ -223,29 +229,52 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Cuts streams whose keys were purged or whose listeners may no longer listen, and ends plays.
-async fn watch_plays(app: App) {
-    let mut since_check = Duration::ZERO;
+/// Cuts streams whose keys were purged, and lets go of what was derived from keys that are gone.
+/// Waits for nothing else: a purge is felt at once.
+async fn watch_purges(app: App) {
     loop {
         tokio::time::sleep(WATCH_EVERY).await;
-        since_check += WATCH_EVERY;
-        let streaming = app.plays().streaming();
-        for play in &streaming {
+        for play in app.plays().streaming() {
             play.cut_purged();
         }
-        if since_check >= CHECK_EVERY {
-            since_check = Duration::ZERO;
-            for play in &streaming {
-                if !app.still_may(play.grant()).await {
-                    play.cut();
-                }
-            }
-            app.plays().end(Ending::Idle).await;
+        app.library().forget_keys();
+    }
+}
+
+/// Cuts streams whose listeners may no longer listen, and ends plays.
+async fn watch_plays(app: App) {
+    loop {
+        tokio::time::sleep(CHECK_EVERY).await;
+        let mut by_credential = HashMap::<_, Vec<Arc<Play>>>::new();
+        for play in app.plays().streaming() {
+            let plays = by_credential.entry(play.grant().credential).or_default();
+            plays.push(play);
         }
+        futures::stream::iter(by_credential.into_values())
+            .for_each_concurrent(CHECKS_AT_ONCE, |plays| cut_refused(&app, plays))
+            .await;
+        app.plays().end(Ending::Idle).await;
+    }
+}
+
+/// Looks one credential up, once for all of its plays: the door believes what it found.
+async fn cut_refused(app: &App, plays: Vec<Arc<Play>>) {
+    let check = async {
+        for play in plays {
+            if !app.still_may(play.grant()).await {
+                play.cut();
+            }
+        }
+    };
+    if tokio::time::timeout(CHECK_LIMIT, check).await.is_err() {
+        tracing::warn!("a credential could not be checked in time; its streams go on");
     }
 }
 
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// For the catalogue to say whether a credential still stands.
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
+const CHECKS_AT_ONCE: usize = 16;
 /// For connections to notice that they are cut.
 const CUT_LIMIT: Duration = Duration::from_secs(2);

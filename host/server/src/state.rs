@@ -54,7 +54,7 @@ impl Shared {
         let audit = AuditLog::new(catalogue.clone(), clock.clone());
         let idle = settings.playback.idle();
         Self {
-            door: Door::new(catalogue.clone(), clock.clone(), &settings.sessions),
+            door: Door::new(catalogue.clone(), clock.clone(), &settings),
             plays: Plays::new(audit.clone(), clock.clone(), idle),
             library: Library::new(objects, &settings.playback),
             recordings: Cache::builder()

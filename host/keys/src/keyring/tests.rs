@@ -122,6 +122,14 @@ fn assemble(
     })
 }
 
+/// The same request of another subject.
+fn of(request: &DekRequest, subject: &str) -> DekRequest {
+    DekRequest {
+        subject: subject.to_owned(),
+        ..request.clone()
+    }
+}
+
 /// The error, where a DEK is not expected. (`unwrap_err` would want to print the DEK.)
 async fn refused(keyring: &Keyring, request: &DekRequest) -> KeyError {
     match keyring.dek(request).await {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use keyreel_format::TenantId;
 
-use super::{Keystore, KeystoreError, generate_master_key};
+use super::{Keystore, KeystoreError, MasterKey, RootKey, generate_master_key};
 
 struct Place {
     _folder: tempfile::TempDir,
@@ -45,7 +45,7 @@ fn tenant(id: &str) -> TenantId {
 }
 
 fn derived(keystore: &Keystore, id: &str) -> [u8; 32] {
-    *keystore.root(&tenant(id)).unwrap().derive("test").unwrap()
+    **keystore.root(&tenant(id)).unwrap().derive("test").unwrap()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -80,8 +80,8 @@ fn roots_survive_a_restart_and_differ() {
     }
     let root = keystore.root(&tenant("acme")).unwrap();
     assert_ne!(
-        *root.derive("test").unwrap(),
-        *root.derive("another").unwrap()
+        **root.derive("test").unwrap(),
+        **root.derive("another").unwrap()
     );
 }
 
@@ -353,6 +353,23 @@ fn the_master_key_lies_outside_and_is_never_overwritten() {
     let before = fs::read(&place.master).unwrap();
     assert!(generate_master_key(&place.master).is_err());
     assert_eq!(before, fs::read(&place.master).unwrap());
+}
+
+#[test]
+fn keys_that_move_leave_their_bytes_in_place() {
+    let sizes = [size_of::<RootKey>(), size_of::<MasterKey>()];
+    assert_eq!(sizes, [size_of::<usize>(); 2], "a box and no bytes");
+    let place = Place::new();
+    let keystore = place.create();
+    keystore.create_root(&tenant("acme")).unwrap();
+    let key = keystore
+        .root(&tenant("acme"))
+        .unwrap()
+        .derive("test")
+        .unwrap();
+    let at = key.as_ptr();
+    let moved = Some(key);
+    assert_eq!(moved.unwrap().as_ptr(), at);
 }
 
 #[test]

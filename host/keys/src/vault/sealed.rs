@@ -86,8 +86,8 @@ impl Vault {
         self.secrets.sweep();
     }
 
-    /// Keeps what was opened, unless there was a purge since `watch` was made: that one may have come
-    /// before the entry, which would never be served but would lie there.
+    /// Keeps what was opened, unless there was a purge since `watch` was made: that one may have
+    /// come before the entry, which would never be served but would lie there.
     fn keep<T: Send + Sync>(
         &self,
         cache: &SecretCache<Name, T>,

@@ -78,7 +78,46 @@ fn time<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<jiff::Time
 
 const SPAN_REASONS: [&str; 4] = ["Hold", "SecurePause", "FlowOrQueue", "Pause"];
 
+/// What a person reads in a list. More is a mistake, or somebody who wants memory used.
+const MAX_TEXT: usize = 512;
+const MAX_LABELS: usize = 64;
+const MAX_CHANNELS: usize = 64;
+const MAX_SPANS: usize = 1000;
+
 impl Metadata {
+    fn check_sizes(&self) -> Result<(), String> {
+        let counts = [
+            ("labels", self.labels.len(), MAX_LABELS),
+            ("channels", self.channels.len(), MAX_CHANNELS),
+            ("spans", self.spans.len(), MAX_SPANS),
+        ];
+        for (name, count, most) in counts {
+            if count > most {
+                return Err(format!("{name}: {count} of them, expected at most {most}"));
+            }
+        }
+        let texts = [&self.queue, &self.subject].into_iter().flatten();
+        let texts = texts.chain(&self.labels);
+        let texts = texts.chain(self.channels.iter().flat_map(|channel| {
+            [
+                Some(&channel.role),
+                channel.name.as_ref(),
+                channel.address.as_ref(),
+            ]
+            .into_iter()
+            .flatten()
+        }));
+        let mut texts = texts.chain(
+            self.spans
+                .iter()
+                .filter_map(|span| span.description.as_ref()),
+        );
+        match texts.find(|text| text.len() > MAX_TEXT) {
+            Some(_) => Err(format!("a text is longer than {MAX_TEXT} bytes")),
+            None => Ok(()),
+        }
+    }
+
     /// Parses and checks; the error says what is wrong, and where.
     ///
     /// # Errors
@@ -96,6 +135,7 @@ impl Metadata {
         {
             return Err("conversationId: expected 1 to 128 bytes".to_owned());
         }
+        metadata.check_sizes()?;
         for (index, channel) in metadata.channels.iter().enumerate() {
             let same = |other: &&Channel| other.channel == channel.channel;
             if metadata.channels.iter().take(index).find(same).is_some() {

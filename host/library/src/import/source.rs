@@ -97,6 +97,12 @@ pub fn scan(folder: &Path) -> Result<Scan, Error> {
                 left_out.push((name, "its name is not UTF-8".to_owned()));
                 continue;
             };
+            // A link in a drop folder may point at anything that the importer can read: the master
+            // key, another tenant's files.
+            if kind.is_symlink() {
+                left_out.push((name, "it is a symbolic link".to_owned()));
+                continue;
+            }
             match std::fs::metadata(&path) {
                 Ok(metadata) if metadata.is_file() => {
                     let modified = metadata.modified().ok();
@@ -220,7 +226,12 @@ impl Input {
     pub(super) async fn open(&self) -> Result<Box<dyn AsyncRead + Send + Unpin>, Error> {
         match self {
             Self::File { path, .. } => {
-                let file = tokio::fs::File::open(path).await;
+                let mut options = tokio::fs::OpenOptions::new();
+                options.read(true);
+                // A link put in the file's place since the scan is not followed.
+                #[cfg(unix)]
+                options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+                let file = options.open(path).await;
                 Ok(Box::new(file.map_err(|error| self.failed(error))?))
             }
             Self::Memory { bytes, .. } => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),

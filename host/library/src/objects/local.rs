@@ -61,7 +61,15 @@ impl Store {
         let target = self.root.join(path);
         let path = path.to_owned();
         blocking(&path.clone(), move || {
-            let file = File::open(target)?;
+            // Without waiting: opening a pipe would wait for its writer, and hold a thread.
+            let mut options = OpenOptions::new();
+            options.read(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::custom_flags(
+                &mut options,
+                rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+            );
+            let file = options.open(target)?;
             let metadata = file.metadata()?;
             if !metadata.is_file() {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "not a file"));

@@ -15,52 +15,8 @@ fn stores() -> (tempfile::TempDir, [Objects; 2]) {
 #[tokio::test]
 async fn an_object_is_written_whole_read_in_ranges_and_deleted() {
     let (_folder, stores) = stores();
-    let bytes: Bytes = (0u32..5_000_000).flat_map(u32::to_le_bytes).collect();
     for store in stores {
-        let path = "tenant/recording/media.krc";
-        let mut writer = store.create(path).await.unwrap();
-        for piece in [
-            0..10usize,
-            10..3_000_000,
-            3_000_000..3_000_001,
-            3_000_001..bytes.len(),
-        ] {
-            writer.write(bytes.slice(piece)).await.unwrap();
-        }
-        assert!(
-            matches!(store.head(path).await, Err(Error::NotFound { .. })),
-            "not before finish"
-        );
-        let version = writer.finish().await.unwrap();
-        assert_eq!(version.len, bytes.len() as u64);
-        assert_eq!(store.head(path).await.unwrap(), version);
-        assert_eq!(store.list("tenant/recording").await.unwrap(), [path]);
-
-        let handle = store.get(path, Some(&version.etag)).await.unwrap();
-        let at = |offset: u64| usize::try_from(offset).unwrap();
-        let mut buf = BytesMut::new();
-        for (start, end) in [
-            (0, 0),
-            (0, 1),
-            (7, 1_048_583),
-            (19_999_999, 20_000_000),
-            (3, 3),
-        ] {
-            buf = handle.read(start..end, buf).await.unwrap();
-            assert!(buf[..] == bytes[at(start)..at(end)], "{start}..{end}");
-        }
-        for (start, end) in [(0, 20_000_001), (20_000_001, 20_000_001), (u64::MAX, 0)] {
-            assert!(
-                handle.read(start..end, BytesMut::new()).await.is_err(),
-                "{start}..{end}"
-            );
-        }
-        store.delete(path).await.unwrap();
-        store.delete(path).await.unwrap();
-        assert!(matches!(
-            store.get(path, None).await,
-            Err(Error::NotFound { .. })
-        ));
+        whole_objects(&store).await;
     }
 }
 
@@ -68,24 +24,94 @@ async fn an_object_is_written_whole_read_in_ranges_and_deleted() {
 async fn a_handle_never_mixes_two_versions() {
     let (_folder, stores) = stores();
     for store in stores {
-        let first = store
-            .put("t/object", Bytes::from(vec![1; 100]))
-            .await
-            .unwrap();
-        let handle = store.get("t/object", None).await.unwrap();
-        let second = store
-            .put("t/object", Bytes::from(vec![2; 100]))
-            .await
-            .unwrap();
-        assert_ne!(first.etag, second.etag);
-        assert!(matches!(
-            store.get("t/object", Some(&first.etag)).await,
-            Err(Error::Changed { .. })
-        ));
-        match handle.read(0..100, BytesMut::new()).await {
-            Ok(bytes) => assert!(bytes.iter().all(|&byte| byte == 1)),
-            Err(error) => assert!(matches!(error, Error::Changed { .. }), "{error}"),
-        }
+        pinned_versions(&store).await;
+    }
+}
+
+/// `moto_server -p 5555 & sleep 2; curl -X PUT http://127.0.0.1:5555/keyreel`, then run this test.
+#[cfg(feature = "s3")]
+#[tokio::test]
+#[ignore = "needs an S3 on 127.0.0.1:5555 with a bucket `keyreel`"]
+async fn s3_does_the_same() {
+    let options = [
+        ("aws_endpoint", "http://127.0.0.1:5555"),
+        ("aws_allow_http", "true"),
+        ("aws_access_key_id", "test"),
+        ("aws_secret_access_key", "test"),
+        ("aws_region", "us-east-1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let store = Objects::open_with("s3://keyreel/some/prefix", options).unwrap();
+    whole_objects(&store).await;
+    pinned_versions(&store).await;
+}
+
+async fn whole_objects(store: &Objects) {
+    let bytes: Bytes = (0u32..5_000_000).flat_map(u32::to_le_bytes).collect();
+    let path = "tenant/recording/media.krc";
+    let mut writer = store.create(path).await.unwrap();
+    for piece in [
+        0..10usize,
+        10..3_000_000,
+        3_000_000..3_000_001,
+        3_000_001..bytes.len(),
+    ] {
+        writer.write(bytes.slice(piece)).await.unwrap();
+    }
+    assert!(
+        matches!(store.head(path).await, Err(Error::NotFound { .. })),
+        "not before finish"
+    );
+    let version = writer.finish().await.unwrap();
+    assert_eq!(version.len, bytes.len() as u64);
+    assert_eq!(store.head(path).await.unwrap(), version);
+    assert_eq!(store.list("tenant/recording").await.unwrap(), [path]);
+
+    let handle = store.get(path, Some(&version.etag)).await.unwrap();
+    let at = |offset: u64| usize::try_from(offset).unwrap();
+    let mut buf = BytesMut::new();
+    for (start, end) in [
+        (0, 0),
+        (0, 1),
+        (7, 1_048_583),
+        (19_999_999, 20_000_000),
+        (3, 3),
+    ] {
+        buf = handle.read(start..end, buf).await.unwrap();
+        assert!(buf[..] == bytes[at(start)..at(end)], "{start}..{end}");
+    }
+    for (start, end) in [(0, 20_000_001), (20_000_001, 20_000_001), (u64::MAX, 0)] {
+        assert!(
+            handle.read(start..end, BytesMut::new()).await.is_err(),
+            "{start}..{end}"
+        );
+    }
+    store.delete(path).await.unwrap();
+    store.delete(path).await.unwrap();
+    assert!(matches!(
+        store.get(path, None).await,
+        Err(Error::NotFound { .. })
+    ));
+}
+
+async fn pinned_versions(store: &Objects) {
+    let first = store
+        .put("t/object", Bytes::from(vec![1; 100]))
+        .await
+        .unwrap();
+    let handle = store.get("t/object", None).await.unwrap();
+    let second = store
+        .put("t/object", Bytes::from(vec![2; 100]))
+        .await
+        .unwrap();
+    assert_ne!(first.etag, second.etag);
+    assert!(matches!(
+        store.get("t/object", Some(&first.etag)).await,
+        Err(Error::Changed { .. })
+    ));
+    match handle.read(0..100, BytesMut::new()).await {
+        Ok(bytes) => assert!(bytes.iter().all(|&byte| byte == 1)),
+        Err(error) => assert!(matches!(error, Error::Changed { .. }), "{error}"),
     }
 }
 

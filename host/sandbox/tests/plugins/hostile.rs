@@ -1,6 +1,6 @@
 //! Everything a plugin may try against its host: contained, named, and the next call works.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use keyreel_format::KekId;
@@ -71,7 +71,7 @@ impl Bench {
     async fn sealed(&self, name: &str) -> Sealed {
         let sealed = seal("acme", &self.kek);
         self.vault.configure("acme", &behaviour(name));
-        self.provider.forget(&sealed.call.tenant).await;
+        self.provider.purge(&sealed.call.tenant);
         sealed
     }
 
@@ -180,6 +180,56 @@ async fn a_spinning_guest_slows_nobody() {
     }
     assert_eq!(spinning.await.unwrap().code, "sandbox.cpu");
     assert!(turns > 10, "{turns} turns in {:?}", started.elapsed());
+}
+
+/// On one thread, so that the subscriber of this test hears all of it.
+#[tokio::test(flavor = "current_thread")]
+async fn a_flood_of_log_lines_is_capped_and_forges_nothing() {
+    let bench = Bench::new().await;
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let error = bench.failure("log", LONG).await;
+    drop(guard);
+    assert_eq!(error.code, "hostile.flooded", "{error}");
+
+    let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("keyreel::plugin"))
+        .collect();
+    assert_eq!(lines.len(), 101, "{text}");
+    assert!(lines[99].contains("turn=99"), "{}", lines[99]);
+    assert!(
+        lines[100].contains("sandbox.log: the plugin has used up"),
+        "{}",
+        lines[100]
+    );
+    assert!(!text.contains('\u{1b}'), "an escape sequence got through");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("hostile") && line.contains("acme")),
+        "{text}"
+    );
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

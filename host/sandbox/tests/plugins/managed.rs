@@ -113,7 +113,7 @@ async fn refuses_what_it_cannot_do() {
     assert_eq!(error.class, ErrorClass::Config);
 
     vault.configure("acme", r#"{"region":"eu"}"#);
-    provider.forget(&call("acme").tenant).await;
+    provider.purge(&call("acme").tenant);
     let error = provider.health(&call("acme")).await.unwrap_err();
     assert_eq!(error.code, "managed.unknown-setting");
     assert_eq!(provider.health(&call("globex")).await.unwrap().status, "ok");

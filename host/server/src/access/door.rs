@@ -11,10 +11,10 @@ use moka::future::Cache;
 use zeroize::Zeroizing;
 
 use super::password::Verifier;
-use super::throttle::Throttle;
+use super::throttle::{Callers, Throttle};
 use super::{Identity, Presented};
 use crate::problem::{Code, Problem};
-use crate::settings::SessionSettings;
+use crate::settings::Settings;
 
 pub(crate) use super::throttle::Attempt;
 
@@ -42,8 +42,13 @@ impl Door {
     pub(crate) fn new(
         catalogue: Arc<dyn Catalogue>,
         clock: Arc<dyn Clock>,
-        settings: &SessionSettings,
+        settings: &Settings,
     ) -> Self {
+        let callers = match settings.server.public_url {
+            Some(_) => Callers::Proxied,
+            None => Callers::Direct,
+        };
+        let settings = &settings.sessions;
         Self {
             catalogue,
             clock,
@@ -51,7 +56,7 @@ impl Door {
                 .max_capacity(50_000)
                 .time_to_live(BELIEVED)
                 .build(),
-            throttle: Throttle::new(settings),
+            throttle: Throttle::new(settings, callers),
             verifier: Verifier::new(settings.concurrent_verifications),
         }
     }
@@ -97,10 +102,12 @@ impl Door {
         password: Zeroizing<String>,
         address: IpAddr,
     ) -> Result<User, Refused> {
+        // All names that are too long are one to the throttle: it remembers none of them.
+        let known_as = if name.len() > MAX_INPUT { "" } else { name };
+        let attempt = self.begin(Some(known_as), address)?;
         if name.len() > MAX_INPUT || password.len() > MAX_INPUT {
             return Err(Refused::nobody("Name or password is wrong."));
         }
-        let attempt = self.begin(Some(name), address)?;
         let user = self
             .catalogue
             .user_by_name(name)
@@ -157,7 +164,8 @@ impl Door {
                 let problem = Problem::new(
                     Code::TooManyAttempts,
                     "Too many failed attempts to sign in. Wait a moment.",
-                );
+                )
+                .inward("the throttle refused a sign-in");
                 Refused::from(problem.retry_after(wait))
             })
     }

@@ -4,7 +4,7 @@
 //! An attempt counts as failed from the moment it begins, so that guesses made at the same time
 //! count as well; success takes it back.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +16,18 @@ use crate::settings::SessionSettings;
 pub(crate) struct Throttle {
     names: Cache<String, Arc<Mutex<Failures>>>,
     addresses: Cache<IpAddr, Arc<Mutex<Failures>>>,
+    callers: Callers,
     allowed: u32,
     wait: Duration,
+}
+
+/// What the address of a connection says of who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Callers {
+    /// It is the caller's: addresses are slowed down as names are.
+    Direct,
+    /// It is a proxy's, the same for everybody: only names are slowed down.
+    Proxied,
 }
 
 /// An attempt under way.
@@ -33,7 +43,7 @@ struct Failures {
 }
 
 impl Throttle {
-    pub(crate) fn new(settings: &SessionSettings) -> Self {
+    pub(crate) fn new(settings: &SessionSettings, callers: Callers) -> Self {
         let remembered = Duration::from_secs(60 * 60);
         Self {
             names: Cache::builder()
@@ -44,6 +54,7 @@ impl Throttle {
                 .max_capacity(100_000)
                 .time_to_idle(remembered)
                 .build(),
+            callers,
             allowed: settings.failures_before_wait,
             wait: Duration::from_secs(u64::from(settings.wait_seconds)),
         }
@@ -61,7 +72,11 @@ impl Throttle {
             Some(name) => self.names.get_with_by_ref(name, Default::default),
             None => Arc::default(),
         };
-        let by_address = self.addresses.get_with_by_ref(&address, Default::default);
+        let address = network(address);
+        let by_address = match self.callers {
+            Callers::Direct => self.addresses.get_with_by_ref(&address, Default::default),
+            Callers::Proxied => Arc::default(),
+        };
         let mut of_name = by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let mut of_address = by_address.lock().unwrap_or_else(PoisonError::into_inner);
         // Locking somebody else's name out must stay cheap to bear: a minute. Many people may sit
@@ -94,6 +109,14 @@ impl Throttle {
     }
 }
 
+/// One site is given a /64 and picks addresses out of it as it likes.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 impl Failures {
     fn failed(&mut self, now_ms: u64) {
         self.count = self.count.saturating_add(1);
@@ -120,15 +143,20 @@ mod tests {
     use std::net::IpAddr;
     use std::time::Duration;
 
-    use super::Throttle;
+    use super::{Callers, Throttle};
     use crate::settings::SessionSettings;
 
     fn throttle() -> Throttle {
-        Throttle::new(&SessionSettings {
+        throttle_of(Callers::Direct)
+    }
+
+    fn throttle_of(callers: Callers) -> Throttle {
+        let settings = SessionSettings {
             failures_before_wait: 3,
             wait_seconds: 2,
             ..SessionSettings::default()
-        })
+        };
+        Throttle::new(&settings, callers)
     }
 
     fn address(last: u8) -> IpAddr {
@@ -170,6 +198,34 @@ mod tests {
         }
         assert!(throttle.begin(Some("another"), address(1), 0).is_err());
         assert!(throttle.begin(Some("another"), address(2), 0).is_ok());
+    }
+
+    #[test]
+    fn a_network_of_version_6_is_one_address() {
+        let throttle = throttle();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        for guess in 0..30 {
+            let from = address(&format!("2001:db8:0:1::{guess:x}"));
+            let name = format!("name-{guess}");
+            assert!(throttle.begin(Some(&name), from, 0).is_ok());
+        }
+        let begin = |from| throttle.begin(None, address(from), 0);
+        assert!(begin("2001:db8:0:1:ffff::").is_err());
+        assert!(begin("2001:db8:0:2::").is_ok());
+        assert!(begin("::ffff:192.0.2.1").is_ok());
+    }
+
+    #[test]
+    fn behind_a_proxy_only_names_wait() {
+        let throttle = throttle_of(Callers::Proxied);
+        for guess in 0..100 {
+            let name = format!("name-{guess}");
+            assert!(throttle.begin(Some(&name), address(1), 0).is_ok());
+        }
+        for _ in 0..3 {
+            assert!(throttle.begin(Some("maya"), address(1), 0).is_ok());
+        }
+        assert!(throttle.begin(Some("maya"), address(1), 0).is_err());
     }
 
     #[test]

@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::response::Response;
 use keyreel_format::RecordingId;
 use keyreel_library::{AuditEvent, AuditQuery};
-use utoipa::IntoParams;
 
 use super::model::{AuditEntry, AuditPage, time};
 use super::session::private;
@@ -15,7 +14,7 @@ use crate::problem::{Code, Problem, ProblemDetails};
 use crate::state::App;
 
 /// Which events.
-#[derive(Debug, serde::Deserialize, IntoParams)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {

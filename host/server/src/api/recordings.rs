@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::response::Response;
 use keyreel_format::{ProviderId, wrap::WrapAlgorithm};
 use keyreel_library::{Media, RecordingQuery};
-use utoipa::IntoParams;
 
 use super::extract::no_recording;
 use super::model::{
@@ -19,7 +18,7 @@ use crate::request::RequestInfo;
 use crate::state::App;
 
 /// Which recordings.
-#[derive(Debug, serde::Deserialize, IntoParams)]
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Filter {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::JsonBody;
 use super::model::{Session, TenantAccess, TenantList, role_name, time};
-use crate::access::{Access, Attempts, COOKIE_NAME, Identity, refuse_cross_site};
+use crate::access::{Access, Attempts, COOKIE_NAME, Identity, Refused, refuse_cross_site};
 use crate::accounts;
 use crate::audit::Event;
 use crate::connection::Peer;
@@ -68,6 +68,9 @@ pub(crate) async fn create(
     };
     let user = match app.door().sign_in(attempt, peer.address()).await {
         Ok(user) => user,
+        // Only logged and counted, by the request log: otherwise whoever guesses fills the audit
+        // log as fast as requests can be sent.
+        Err(refused) if !is_audited(&refused, &app) => return Err(refused.problem),
         Err(refused) => {
             let subject = refused.user.as_ref().map_or("", |user| user.id.as_str());
             let event = Event::new("session.refused", subject)
@@ -190,6 +193,13 @@ async fn tenants_of(app: &App, roles: &[(TenantId, Role)]) -> Result<Vec<TenantA
         });
     }
     Ok(tenants)
+}
+
+/// Whether the audit log tells of a refusal: of those that the throttle has counted, and not of
+/// those that it made. Behind a proxy it counts by name only, so there only of known accounts.
+fn is_audited(refused: &Refused, app: &App) -> bool {
+    let proxied = app.settings().server.public_url.is_some();
+    refused.problem.code() != Code::TooManyAttempts && (refused.user.is_some() || !proxied)
 }
 
 /// Every tenant's log says who came and went, so that its supervisors can read it.

@@ -140,22 +140,24 @@ impl Plays {
                 }
             })
             .map(|(_, play)| play)
+            // What never began to play does not end either.
+            .filter(|play| play.started.initialized())
             .collect()
         };
-        let events: Vec<Event> = ended
-            .iter()
-            .filter(|play| play.started.initialized())
-            .map(|p| p.ended())
-            .collect();
-        if events.is_empty() {
-            return;
-        }
-        if let Err(error) = self.audit.record_all(events).await {
-            tracing::error!(%error, "the end of plays could not be recorded; trying again");
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            for play in ended {
-                open.entry(play.grant.id).or_insert(play);
+        let mut rest = ended.as_slice();
+        while !rest.is_empty() {
+            let (chunk, later) = rest.split_at(rest.len().min(AT_ONCE));
+            let events = chunk.iter().map(|play| play.ended()).collect();
+            if let Err(error) = self.audit.record_all(events).await {
+                tracing::error!(%error, "the end of plays could not be recorded; trying again");
+                // A log that fails now fails for the others as well.
+                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                for play in rest {
+                    open.entry(play.grant.id).or_insert_with(|| play.clone());
+                }
+                return;
             }
+            rest = later;
         }
     }
 }
@@ -247,3 +249,6 @@ impl Drop for Listening {
             .retain(|stream| stream.number != self.number);
     }
 }
+
+/// Events of one transaction: other writers get their turn in between.
+const AT_ONCE: usize = 1000;

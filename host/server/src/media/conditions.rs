@@ -25,6 +25,9 @@ impl Validators {
     }
 }
 
+/// From here on (year 10000, ms since 1970) HTTP has no dates.
+pub(super) const END_OF_DATES_MS: u64 = 253_402_300_800_000;
+
 /// What the preconditions come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {

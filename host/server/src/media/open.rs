@@ -73,9 +73,8 @@ impl Listener {
         }
     }
 
-    async fn reader(&self, sealed: &Sealed, lease: &DekLease) -> Result<Reader, Problem> {
-        let header = sealed.verified(lease.dek())?;
-        let reader = Reader::new(header, lease.dek(), sealed.prefix(), sealed.object_len())?;
+    async fn reader(&self, sealed: &Sealed, lease: &DekLease) -> Result<Arc<Reader>, Problem> {
+        let reader = sealed.reader(lease.dek())?;
         if !sealed.is_end_verified() {
             let last = reader.last_chunk();
             let read = sealed.read(last.object_range, BytesMut::new()).await;

@@ -3,18 +3,18 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use keyreel_format::{
-    BODY_PREFIX_LEN, CiphertextLen, Header, KeyBlock, SLOT_LEN, UnverifiedHeader,
+    BODY_PREFIX_LEN, CiphertextLen, Dek, Header, KeyBlock, Reader, SLOT_LEN, UnverifiedHeader,
 };
 use keyreel_library::{Error as LibraryError, ObjectHandle, Objects, Part, Recording};
 use moka::future::Cache;
 
 use super::buffers::Buffers;
-use super::conditions::Validators;
+use super::conditions::{END_OF_DATES_MS, Validators};
 use crate::problem::{Code, Problem};
 use crate::settings::PlaybackSettings;
 
@@ -22,7 +22,7 @@ use crate::settings::PlaybackSettings;
 pub(crate) struct Library {
     objects: Objects,
     opened: Cache<String, Arc<Sealed>>,
-    buffers: Arc<Buffers>,
+    buffers: Buffers,
     span_len: usize,
 }
 
@@ -35,6 +35,8 @@ pub(super) struct Sealed {
     plaintext_len: u64,
     /// Set once a DEK has verified the header's MAC.
     verified: OnceLock<Header>,
+    /// What was derived from a DEK, for as long as that DEK is alive elsewhere and no longer.
+    reader: Mutex<Option<(Weak<Dek>, Arc<Reader>)>>,
     /// Set once the last chunk has authenticated: only then is the length more than a claim.
     end_verified: AtomicBool,
 }
@@ -48,7 +50,7 @@ impl Library {
                 .max_capacity(MAX_OPEN)
                 .time_to_live(BELIEVED)
                 .build(),
-            buffers: Arc::new(Buffers::new(span_len + SPAN_OVERHEAD)),
+            buffers: Buffers::new(SMALL_SPAN, span_len.max(SMALL_SPAN) + SPAN_OVERHEAD),
             span_len,
         }
     }
@@ -57,7 +59,7 @@ impl Library {
         &self.objects
     }
 
-    pub(super) fn buffers(&self) -> &Arc<Buffers> {
+    pub(super) fn buffers(&self) -> &Buffers {
         &self.buffers
     }
 
@@ -86,6 +88,13 @@ impl Library {
         Ok(sealed)
     }
 
+    /// Lets go of what was derived from DEKs that are gone. Called several times a second.
+    pub(crate) fn forget_keys(&self) {
+        for (_, sealed) in &self.opened {
+            sealed.forget_keys();
+        }
+    }
+
     /// Forgets an object that turned out to be damaged: it may be mended.
     pub(super) async fn forget(&self, part: &Part) {
         self.opened.invalidate(&part.object).await;
@@ -101,6 +110,10 @@ impl Sealed {
             .plaintext()
             .bytes();
         let identity = header.identity();
+        // Not authenticated yet: anything may stand there.
+        if identity.created_ms >= END_OF_DATES_MS {
+            return Err(damaged(path, "its date is beyond the year 9999"));
+        }
         let etag = format!("\"{}\"", hex::encode(identity.object_id));
         Ok(Self {
             validators: Validators::new(etag, identity.created_ms),
@@ -109,6 +122,7 @@ impl Sealed {
             prefix,
             plaintext_len,
             verified: OnceLock::new(),
+            reader: Mutex::default(),
             end_verified: AtomicBool::new(false),
         })
     }
@@ -153,17 +167,33 @@ impl Sealed {
         self.plaintext_len
     }
 
-    pub(super) fn object_len(&self) -> u64 {
-        self.handle.version().len
+    /// The reader under `dek`. Deriving its keys takes as long as decrypting half a chunk, so they
+    /// are kept while the DEK itself is; asking the keyring for that comes first, every time.
+    pub(super) fn reader(&self, dek: &Arc<Dek>) -> Result<Arc<Reader>, Problem> {
+        let mut kept = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, reader)) = &*kept
+            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(dek))
+        {
+            return Ok(reader.clone());
+        }
+        let header = self.verified(dek)?;
+        let len = self.handle.version().len;
+        let reader = Arc::new(Reader::new(header, dek, &self.prefix, len)?);
+        *kept = Some((Arc::downgrade(dek), reader.clone()));
+        Ok(reader)
     }
 
-    pub(super) fn prefix(&self) -> &[u8; BODY_PREFIX_LEN] {
-        &self.prefix
+    /// Lets go of what was derived from a DEK that is gone.
+    fn forget_keys(&self) {
+        let mut kept = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_some_and(|(of, _)| of.strong_count() == 0) {
+            *kept = None;
+        }
     }
 
     /// The header, verified under `dek` once for this version. That the DEK is the right one this
     /// time as well, the body's commitment shows.
-    pub(super) fn verified(&self, dek: &keyreel_format::Dek) -> Result<&Header, Problem> {
+    fn verified(&self, dek: &Dek) -> Result<&Header, Problem> {
         if let Some(header) = self.verified.get() {
             return Ok(header);
         }
@@ -252,5 +282,7 @@ fn damaged(path: &str, how: &str) -> Problem {
 const BELIEVED: Duration = Duration::from_secs(5);
 /// Each is one file descriptor.
 const MAX_OPEN: u64 = 512;
+/// What a small range takes: eight chunks. See `stream::Pace`.
+const SMALL_SPAN: usize = 132 * 1024;
 /// A span is whole chunks: with their tags it is a little longer than its plaintext.
 const SPAN_OVERHEAD: usize = 64 * 16;

@@ -33,7 +33,7 @@ pub(super) struct BrokenOff(&'static str);
 pub(super) struct Source {
     listener: Listener,
     sealed: Arc<Sealed>,
-    reader: Reader,
+    reader: Arc<Reader>,
     request: DekRequest,
     lease: DekLease,
     leased: Instant,
@@ -52,7 +52,7 @@ impl Source {
     pub(super) fn new(
         listener: Listener,
         sealed: Arc<Sealed>,
-        reader: Reader,
+        reader: Arc<Reader>,
         request: DekRequest,
         lease: DekLease,
         listening: Listening,

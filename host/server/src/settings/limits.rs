@@ -15,7 +15,7 @@ pub struct LimitSettings {
     /// Seconds for a request's head to arrive.
     #[schemars(range(min = 1, max = 300))]
     pub header_seconds: u32,
-    /// Seconds for the answer to an API request. Media streams are not bound by it.
+    /// Seconds until the answer to a request begins. What streams afterwards is not bound by it.
     #[schemars(range(min = 1, max = 300))]
     pub request_seconds: u32,
     /// Seconds after which a connection that takes no byte of a stream is closed. A browser that
@@ -32,7 +32,7 @@ impl LimitSettings {
         Duration::from_secs(u64::from(self.header_seconds))
     }
 
-    /// For the answer to an API request.
+    /// For the answer to a request to begin.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.request_seconds))

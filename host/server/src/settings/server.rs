@@ -15,7 +15,9 @@ pub struct ListenSettings {
     #[schemars(with = "Option<String>")]
     pub admin_listen: Option<SocketAddr>,
     /// What browsers call this server, where a proxy stands before it:
-    /// "https://recordings.example.com". Unsafe requests from another origin are refused.
+    /// "https://recordings.example.com". Unsafe requests from another origin are refused. All
+    /// connections then have the proxy's address, so failed sign-ins slow down names only: let the
+    /// proxy limit what one address may send to /api/v1/session.
     #[schemars(with = "Option<String>")]
     #[serde(with = "url_text")]
     pub public_url: Option<Url>,

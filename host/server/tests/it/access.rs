@@ -272,6 +272,9 @@ async fn a_wrong_password_and_an_unknown_name_answer_alike_and_are_slowed_down()
         .filter(|e| e.action == "session.refused")
         .collect();
     assert!(refused.len() >= 5 && refused.iter().all(|e| e.subject == fixture.user.id));
+    // What the throttle refuses is not recorded, for any tenant or none.
+    assert_eq!(fixture.audited("unauthenticated").await, 10);
+    assert_eq!(fixture.audited("too-many-attempts").await, 0);
 }
 
 #[tokio::test]

@@ -8,16 +8,16 @@ use tokio::net::TcpStream;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// How the connection ended.
-    pub end: End,
+    pub(crate) end: End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// As long as was promised.
     Whole,
     /// Shorter than promised, and closed.
@@ -27,7 +27,7 @@ pub enum End {
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self
             .headers
             .iter()
@@ -38,17 +38,13 @@ impl Answer {
         first
     }
 
-    pub fn headers(&self) -> &[(String, String)] {
-        &self.headers
-    }
-
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The problem's code, having checked its shape.
-    pub fn problem(&self) -> String {
+    pub(crate) fn problem(&self) -> String {
         assert_eq!(
             self.header("content-type"),
             Some("application/problem+json"),
@@ -70,7 +66,7 @@ impl Answer {
 }
 
 /// One request on a connection of its own.
-pub async fn request(
+pub(crate) async fn request(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -82,7 +78,7 @@ pub async fn request(
 }
 
 /// Sends a request, and leaves the answer unread.
-pub async fn open(
+pub(crate) async fn open(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -117,7 +113,7 @@ pub async fn open(
 }
 
 /// Reads one answer to its end.
-pub async fn read(stream: &mut TcpStream, head_only: bool) -> Answer {
+pub(crate) async fn read(stream: &mut TcpStream, head_only: bool) -> Answer {
     let mut bytes = Vec::new();
     let reset = stream.read_to_end(&mut bytes).await.is_err();
     let at = bytes

@@ -3,7 +3,7 @@
 use keyreel_keys::ErrorClass;
 
 use crate::client::{self, End};
-use crate::fixture::{Fixture, plaintext, tenant};
+use crate::fixture::{Fixture, NOW_MS, plaintext, tenant};
 
 fn flip(path: &std::path::Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
@@ -52,6 +52,24 @@ async fn a_byte_changed_anywhere_is_never_played() {
         text.contains(&format!("keyreel_integrity_failures_total {failures}")),
         "{text}"
     );
+}
+
+/// HTTP has no such date, and HEAD ends before the header is authenticated.
+#[tokio::test]
+async fn a_date_beyond_the_year_9999_is_damage() {
+    let fixture = Fixture::new().await;
+    fixture.add_call("r", 1000).await;
+    let uri = fixture.media_uri(&fixture.agent, "r").await;
+    let path = fixture.object("r", "media");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let created = (NOW_MS - 60_000).to_be_bytes();
+    let at = bytes.windows(8).position(|window| window == created);
+    let at = at.unwrap();
+    bytes[at..at + 8].copy_from_slice(&u64::MAX.to_be_bytes());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(fixture.send("HEAD", &uri, &[], None).await.status, 422);
+    assert_eq!(fixture.get(&uri, &[]).await.problem(), "integrity");
 }
 
 /// The first chunks are played; at the bad one the connection ends with an error.

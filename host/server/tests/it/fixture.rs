@@ -10,7 +10,7 @@ use keyreel_format::{
     ContentType, Dek, Identity, KeyBlock, PartName, ProviderId, RecordingId, Sealer, TenantId,
 };
 use keyreel_keys::testing::{LocalProvider, ManualClock};
-use keyreel_keys::{Clock, KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Policy};
+use keyreel_keys::{KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Policy};
 use keyreel_library::{
     AuditEvent, AuditQuery, Catalogue, Channel, Details, Media, Objects, Part, Recording, Role,
     SqliteCatalogue, Tenant, User,
@@ -27,53 +27,53 @@ use tokio::task::JoinHandle;
 use crate::client::{self, Answer};
 
 /// When the tests take place.
-pub const NOW_MS: u64 = 1_793_697_164_000;
+pub(crate) const NOW_MS: u64 = 1_793_697_164_000;
 
 /// A running server and all that it was made of.
-pub struct Fixture {
-    pub folder: TempDir,
-    pub catalogue: Arc<SqliteCatalogue>,
-    pub objects: Objects,
-    pub keyring: Arc<Keyring>,
-    pub provider: Arc<LocalProvider>,
-    pub clock: Arc<ManualClock>,
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
-    pub shutdown: ShutdownHandle,
-    pub serving: JoinHandle<()>,
+pub(crate) struct Fixture {
+    pub(crate) folder: TempDir,
+    pub(crate) catalogue: Arc<SqliteCatalogue>,
+    pub(crate) objects: Objects,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) provider: Arc<LocalProvider>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) shutdown: ShutdownHandle,
+    pub(crate) serving: JoinHandle<()>,
     /// Tokens of "alpha", by role.
-    pub agent: String,
-    pub supervisor: String,
+    pub(crate) agent: String,
+    pub(crate) supervisor: String,
     /// An agent of "beta".
-    pub stranger: String,
-    pub user: User,
-    pub link: String,
+    pub(crate) stranger: String,
+    pub(crate) user: User,
+    pub(crate) link: String,
 }
 
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
-pub fn tenant(id: &str) -> TenantId {
+pub(crate) fn tenant(id: &str) -> TenantId {
     TenantId::parse(id).unwrap()
 }
 
-pub fn recording_id(id: &str) -> RecordingId {
+pub(crate) fn recording_id(id: &str) -> RecordingId {
     RecordingId::parse(id).unwrap()
 }
 
 /// Plaintext in which every place is different.
-pub fn plaintext(len: usize) -> Vec<u8> {
+pub(crate) fn plaintext(len: usize) -> Vec<u8> {
     (0..len as u64)
         .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
         .collect()
 }
 
 impl Fixture {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
     /// A server whose settings `change` has changed.
-    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("catalogue.db");
         let catalogue = Arc::new(
@@ -173,7 +173,7 @@ impl Fixture {
     }
 
     /// Seals a recording with these parts and adds it to the catalogue.
-    pub async fn add(&self, of: &str, id: &str, parts: &[(&str, &str, &[u8])]) -> Recording {
+    pub(crate) async fn add(&self, of: &str, id: &str, parts: &[(&str, &str, &[u8])]) -> Recording {
         let (of, id) = (tenant(of), recording_id(id));
         let dek = Dek::generate();
         let wrapped = self.keyring.wrap(&of, &id, &dek).await.unwrap();
@@ -236,7 +236,7 @@ impl Fixture {
     }
 
     /// A call of `len` bytes, of tenant "alpha".
-    pub async fn add_call(&self, id: &str, len: usize) -> Vec<u8> {
+    pub(crate) async fn add_call(&self, id: &str, len: usize) -> Vec<u8> {
         let bytes = plaintext(len);
         self.add("alpha", id, &[("media", "audio/wav", &bytes)])
             .await;
@@ -244,7 +244,7 @@ impl Fixture {
     }
 
     /// The file of a part of a recording of "alpha".
-    pub fn object(&self, id: &str, part: &str) -> std::path::PathBuf {
+    pub(crate) fn object(&self, id: &str, part: &str) -> std::path::PathBuf {
         self.folder
             .path()
             .join("objects/alpha")
@@ -252,7 +252,7 @@ impl Fixture {
             .join(format!("{part}.krc"))
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: &str,
         path: &str,
@@ -262,12 +262,12 @@ impl Fixture {
         client::request(self.address, method, path, headers, body).await
     }
 
-    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send("GET", path, headers, None).await
     }
 
     /// With a bearer token.
-    pub async fn as_holder(&self, token: &str, method: &str, path: &str) -> Answer {
+    pub(crate) async fn as_holder(&self, token: &str, method: &str, path: &str) -> Answer {
         self.send(
             method,
             path,
@@ -278,7 +278,7 @@ impl Fixture {
     }
 
     /// The media URL that a token gets for a recording.
-    pub async fn media_uri(&self, token: &str, id: &str) -> String {
+    pub(crate) async fn media_uri(&self, token: &str, id: &str) -> String {
         let answer = self
             .as_holder(token, "POST", &format!("/api/v1/recordings/{id}/playback"))
             .await;
@@ -287,7 +287,7 @@ impl Fixture {
     }
 
     /// Signs in by link and gives the cookie.
-    pub async fn session(&self) -> String {
+    pub(crate) async fn session(&self) -> String {
         let body = serde_json::json!({"link": self.link});
         let answer = self.send("POST", "/api/v1/session", &[], Some(&body)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -296,7 +296,7 @@ impl Fixture {
     }
 
     /// What the audit log says, oldest first.
-    pub async fn audit(&self) -> Vec<AuditEvent> {
+    pub(crate) async fn audit(&self) -> Vec<AuditEvent> {
         let query = AuditQuery {
             tenants: vec![tenant("alpha"), tenant("beta")],
             limit: 200,
@@ -307,7 +307,21 @@ impl Fixture {
         events
     }
 
-    pub async fn actions(&self) -> Vec<String> {
+    /// How many events have an outcome, of any tenant or none.
+    pub(crate) async fn audited(&self, outcome: &str) -> i64 {
+        let path = self.folder.path().join("catalogue.db");
+        let url = format!("sqlite://{}", path.display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        let count = sqlx::query_scalar("SELECT count(*) FROM audit WHERE outcome = ?")
+            .bind(outcome)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        pool.close().await;
+        count
+    }
+
+    pub(crate) async fn actions(&self) -> Vec<String> {
         self.audit()
             .await
             .into_iter()
@@ -316,7 +330,7 @@ impl Fixture {
     }
 
     /// Makes the audit log unwritable: a full disk, as far as the server can tell.
-    pub async fn break_audit(&self) {
+    pub(crate) async fn break_audit(&self) {
         let url = format!(
             "sqlite://{}",
             self.folder.path().join("catalogue.db").display()
@@ -329,9 +343,5 @@ impl Fixture {
         .await
         .unwrap();
         pool.close().await;
-    }
-
-    pub fn now_ms(&self) -> u64 {
-        self.clock.now_ms()
     }
 }

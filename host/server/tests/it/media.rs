@@ -7,6 +7,11 @@ use keyreel_server::Settings;
 use crate::client::{Answer, End};
 use crate::fixture::{Fixture, plaintext};
 
+/// A `Range` header, the status, and for 206 the first and last positions.
+type Ranged = (&'static str, u16, Option<(usize, usize)>);
+/// Headers, the status, and how many bytes from the start come.
+type Conditional<'a> = (&'a [(&'a str, &'a str)], u16, usize);
+
 const KEPT: &[(&str, &str)] = &[
     ("cache-control", "private, no-store"),
     ("x-content-type-options", "nosniff"),
@@ -60,7 +65,7 @@ async fn the_table_of_ranges() {
     let fixture = Fixture::new().await;
     let bytes = fixture.add_call("r", 1000).await;
     let uri = fixture.media_uri(&fixture.agent, "r").await;
-    let table: &[(&str, u16, Option<(usize, usize)>)] = &[
+    let table: &[Ranged] = &[
         ("bytes=-2000", 206, Some((0, 999))),
         ("bytes=5000-,0-5", 206, Some((0, 5))),
         ("bytes=5-4", 416, None),
@@ -184,7 +189,7 @@ async fn conditionals_come_before_ranges() {
     let modified = first.header("last-modified").unwrap();
     let weak = format!("W/{etag}");
     let range = ("Range", "bytes=0-5");
-    let table: &[(&[(&str, &str)], u16, usize)] = &[
+    let table: &[Conditional<'_>] = &[
         (&[("If-None-Match", etag)], 304, 0),
         (&[("If-None-Match", &weak)], 304, 0),
         (&[("If-None-Match", "*")], 304, 0),
@@ -251,10 +256,15 @@ async fn what_needs_no_plaintext_calls_no_provider() {
             .status,
         304
     );
-    assert_eq!(
-        fixture.get(&uri, &[("If-None-Match", etag)]).await.status,
-        304
-    );
+    let unchanged = fixture.get(&uri, &[("If-None-Match", etag)]).await;
+    assert_eq!(unchanged.status, 304);
+    // It would be the length of what the client has.
+    assert_eq!(unchanged.header("content-length"), None);
+    let elsewhere = uri.replace("/media/", "/nowhere/");
+    let refused = fixture.send("HEAD", &elsewhere, &[], None).await;
+    assert_eq!((refused.status, refused.body.len()), (404, 0));
+    let length = refused.header("content-length").unwrap();
+    assert!(length.parse::<usize>().unwrap() > 0);
     assert_eq!(
         fixture.get(&uri, &[("If-Match", "\"x\"")]).await.status,
         412

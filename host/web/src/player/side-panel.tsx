@@ -9,7 +9,7 @@ export function SidePanel({ model }: { model: Model }) {
   const { recording, engine } = model;
   const media = recording.parts.find((part) => part.name === "media");
   return (
-    <aside class="side" aria-label="Details" id="panel-details">
+    <aside class="side" aria-label="Details" id="panel-details" tabIndex={0}>
       <section class="card">
         <h2>People</h2>
         <ul class="people">

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use keyreel_format::Dek;
 use tokio::time::advance;
 
-use super::{Fixture, opened, refused, seconds, settle};
+use super::{Fixture, of, opened, refused, seconds, settle};
 use crate::error::KeyError;
-use crate::provider::ErrorClass;
-use crate::testing::{Behaviour, Failing};
+use crate::provider::{ErrorClass, ProviderError};
+use crate::testing::{Behaviour, Failing, Seen};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_first_plays_are_one_unwrap() {
@@ -176,6 +177,97 @@ async fn refusals_are_kept_for_five_seconds() {
         advance(seconds(1)).await;
         assert_eq!(f.unwraps(opened(&f.keyring, &request)).await.0, 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_is_kept_for_the_one_who_asked_and_other_refusals_for_all() {
+    let f = Fixture::new().await;
+    for class in [ErrorClass::Denied, ErrorClass::KeyDisabled] {
+        let (_, ours) = f.recording(class.as_str()).await;
+        let theirs = of(&ours, "user-8");
+        f.provider.fail(&f.acme, class);
+        refused(&f.keyring, &ours).await;
+        let (unwraps, error) = f.unwraps(refused(&f.keyring, &theirs)).await;
+        let asked_again = usize::from(class == ErrorClass::Denied);
+        assert_eq!((unwraps, error.class()), (asked_again, class));
+        f.provider.behave(&f.acme, Behaviour::default());
+        for request in [&ours, &theirs] {
+            assert_eq!(f.unwraps(refused(&f.keyring, request)).await.0, 0);
+        }
+        // A third subject's DEK is everybody's.
+        if class == ErrorClass::Denied {
+            opened(&f.keyring, &of(&ours, "user-9")).await;
+            assert_eq!(f.unwraps(opened(&f.keyring, &ours)).await.0, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_flight_that_is_denied_to_another_flies_once_more() {
+    let f = Fixture::new().await;
+    let (dek, ours) = f.recording("r1").await;
+    let theirs = of(&ours, "user-8");
+    let denied = Behaviour {
+        delay: seconds(1),
+        error: Some(ProviderError::new(ErrorClass::Denied, "local.told", "")),
+        ..Behaviour::default()
+    };
+    f.provider.behave(&f.acme, denied);
+    let all = async {
+        tokio::join!(
+            refused(&f.keyring, &ours),
+            refused(&f.keyring, &ours),
+            refused(&f.keyring, &theirs),
+            refused(&f.keyring, &theirs),
+        )
+    };
+    let (unwraps, _) = f.unwraps(all).await;
+    assert_eq!(unwraps, 2, "one for each subject");
+    let seen = f.observer.seen();
+    let subjects = seen.iter().filter_map(|seen| match seen {
+        Seen::After(attempt, Err(_)) => Some(attempt.subject.as_str()),
+        _ => None,
+    });
+    assert_eq!(subjects.collect::<Vec<_>>(), ["user-7", "user-8"]);
+    let stats = f.keyring.stats();
+    assert_eq!((stats.misses - stats.joined, stats.in_flight), (2, 0));
+
+    // The first is denied; by the second's own flight the owner has changed its mind.
+    advance(seconds(5)).await;
+    let (error, found, ()) = tokio::join!(
+        refused(&f.keyring, &ours),
+        opened(&f.keyring, &theirs),
+        async {
+            settle().await;
+            f.provider.behave(&f.acme, Behaviour::default());
+        }
+    );
+    assert_eq!(error.class(), ErrorClass::Denied);
+    assert_eq!(found.expose(), dek.expose());
+}
+
+#[test]
+fn a_runtime_that_shuts_down_holds_nobody_up() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let (f, request) = runtime.block_on(async {
+            let f = Fixture::new().await;
+            let (_, request) = f.recording("r1").await;
+            (f, request)
+        });
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let _entered = handle.enter();
+        let asked = f.keyring.dek(&request).now_or_never();
+        let died = matches!(asked, Some(Err(KeyError::Died)));
+        tell.send((died, f.keyring.stats().in_flight)).unwrap();
+    });
+    let found = told.recv_timeout(seconds(30)).expect("it waits for itself");
+    assert_eq!(found, (true, 0));
 }
 
 #[tokio::test(start_paused = true)]
