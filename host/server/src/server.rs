@@ -237,7 +237,7 @@ async fn watch_purges(app: App) {
         for play in app.plays().streaming() {
             play.cut_purged();
         }
-        app.library().forget_keys();
+        app.library().forget_keys().await;
     }
 }
 

@@ -1,8 +1,12 @@
 //! The bytes that players get: against the plaintext, against curl, against ffmpeg.
 
+use std::ops::Range;
 use std::process::Command;
 
 use keyreel_tests::{Client, Demo, Recording, root};
+
+/// A `Range` header; the status that answers it, and for 206 which bytes.
+type Row = (String, (u16, Option<Range<usize>>));
 
 async fn find(client: &Client, content_type: &str) -> anyhow::Result<Recording> {
     let recordings = client.recordings(200).await?;
@@ -78,7 +82,7 @@ async fn curl_gets_the_right_bytes_for_the_table() -> anyhow::Result<()> {
     let url = client.url(&client.playback(&recording.id).await?.media_uri);
     let length = plaintext.len();
     let whole = (200, None);
-    let table: Vec<(String, (u16, Option<std::ops::Range<usize>>))> = vec![
+    let table: Vec<Row> = vec![
         ("bytes=0-".into(), (206, Some(0..length))),
         ("bytes=0-1".into(), (206, Some(0..2))),
         (format!("bytes=-{}", length + 1000), (206, Some(0..length))),
@@ -159,26 +163,26 @@ async fn ten_thousand_random_ranges_equal_the_plaintext() -> anyhow::Result<()> 
     let recording = find(&client, "audio/wav").await?;
     let plaintext = std::sync::Arc::new(std::fs::read(original(&recording.id)?)?);
     let media = client.playback(&recording.id).await?.media_uri;
-    let length = plaintext.len() as u64;
-    let random = |below: u64| {
-        let value = getrandom::u64().expect("the system has randomness");
-        value % below
+    let length = plaintext.len();
+    let random = |below: usize| {
+        let value = getrandom::u32().expect("the system has randomness");
+        usize::try_from(value).expect("32 bits fit") % below
     };
     let mut tasks = Vec::new();
     for _ in 0..8 {
-        let ranges: Vec<(u64, u64)> = (0..1250)
+        let ranges: Vec<(usize, usize)> = (0..1250)
             .map(|_| {
                 let first = random(length);
-                let span = [1, 17, 16_384, 100_000, length][random(5) as usize];
+                let span = [1, 17, 16_384, 100_000, length][random(5)];
                 (first, (first + random(span)).min(length - 1))
             })
             .collect();
         let (client, media, plaintext) = (client.clone(), media.clone(), plaintext.clone());
         tasks.push(tokio::spawn(async move {
             for (first, last) in ranges {
-                let bytes = client.range(&media, first, last).await?;
+                let bytes = client.range(&media, first as u64, last as u64).await?;
                 anyhow::ensure!(
-                    bytes == plaintext[first as usize..=last as usize],
+                    bytes == plaintext[first..=last],
                     "bytes {first}-{last} differ"
                 );
             }

@@ -89,7 +89,9 @@ impl Library {
     }
 
     /// Lets go of what was derived from DEKs that are gone. Called several times a second.
-    pub(crate) fn forget_keys(&self) {
+    pub(crate) async fn forget_keys(&self) {
+        // What has expired lies in the cache until somebody tidies it up, out of reach of the loop.
+        self.opened.run_pending_tasks().await;
         for (_, sealed) in &self.opened {
             sealed.forget_keys();
         }
