@@ -65,7 +65,10 @@ fn main() {
             alone.push(started.elapsed());
         }
     });
-    println!("instance, configure, health: {:.1?} p50", median(&mut alone));
+    println!(
+        "instance, configure, health: {:.1?} p50",
+        median(&mut alone)
+    );
 
     for (name, algorithm) in [("kek/1", RSA), ("kek/2", HPKE)] {
         let kek_id = KekId::parse(name).unwrap();
