@@ -28,15 +28,14 @@ pub(crate) struct InspectArgs {
 }
 
 #[derive(clap::Args)]
-#[group(id = "key", required = true, multiple = false, args = ["dek_hex", "dek_file"])]
 pub(crate) struct OpenArgs {
     /// The sealed file.
     file: PathBuf,
     /// The data encryption key: 64 hexadecimal digits.
-    #[arg(long, value_name = "HEX")]
+    #[arg(long, value_name = "HEX", required_unless_present = "dek_file")]
     dek_hex: Option<String>,
     /// A file that holds those digits: other users of this machine see command lines.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dek_hex")]
     dek_file: Option<PathBuf>,
     /// Where the plaintext goes; default stdout. Nothing stands there unless all of it verified.
     #[arg(long, short, value_name = "FILE")]

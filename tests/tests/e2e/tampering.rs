@@ -88,11 +88,22 @@ fn replace(object: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::rename(new, object)
 }
 
+/// The sealed media of the imported recording: `<tenant>/<recording>/media.<object id>.krc`.
 fn object(data: &Path) -> anyhow::Result<PathBuf> {
     for tenant in std::fs::read_dir(data.join("objects"))? {
-        let path = tenant?.path().join(ID).join("media.krc");
-        if path.exists() {
-            return Ok(path);
+        let folder = tenant?.path().join(ID);
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            if name.starts_with("media.") && name.ends_with(".krc") {
+                return Ok(path);
+            }
         }
     }
     anyhow::bail!("the imported recording's object is not below the data directory")
