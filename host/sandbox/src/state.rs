@@ -181,10 +181,11 @@ impl Meter {
             CallHook::ReturningFromHost if self.host_calls > self.max_host_calls => {
                 return Err(Fault::HostCalls);
             }
-            CallHook::ReturningFromHost if self.host_calls != self.host_calls_before => {
-                if self.ticker.now() != self.left_at {
-                    return Ok(Waited::Yes);
-                }
+            CallHook::ReturningFromHost
+                if self.host_calls != self.host_calls_before
+                    && self.ticker.now() != self.left_at =>
+            {
+                return Ok(Waited::Yes);
             }
             _ => {}
         }
