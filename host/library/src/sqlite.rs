@@ -64,6 +64,8 @@ impl SqliteCatalogue {
             // Another process may write too: an import beside a server.
             .busy_timeout(Duration::from_secs(10))
             .pragma("temp_store", "memory")
+            // A bulk import's log is not kept for ever.
+            .pragma("journal_size_limit", "67108864")
             .pragma("cache_size", "-32768")
             .statement_cache_capacity(256);
         let pool = |connections| {
