@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let out = PathBuf::from(env::var("OUT_DIR")?);
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..");
-    let target = env::var("CARGO_TARGET_DIR").map_or_else(|_| root.join("target"), PathBuf::from);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
 
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
     for plugin in ["managed"] {
@@ -38,12 +38,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The tenant ids in the library's list, which is ours and known to be well formed.
 fn tenants(library: &Path) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let library: serde_json::Value = serde_json::from_str(&fs::read_to_string(library)?)?;
-    let tenants = library["tenants"]
-        .as_array()
+    let tenants = library
+        .get("tenants")
+        .and_then(serde_json::Value::as_array)
         .ok_or("library.json has no tenants")?;
     tenants
         .iter()
-        .map(|t| Ok(t["id"].as_str().ok_or("a tenant without id")?.to_owned()))
+        .map(|tenant| {
+            let id = tenant.get("id").and_then(serde_json::Value::as_str);
+            Ok(id.ok_or("a tenant without id")?.to_owned())
+        })
         .collect()
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
         ("generation", "generation"),
         ("plaintext", "plaintextBytes"),
     ] {
-        let value = &described[key];
+        let value = described.get(key).context("described fields are fixed")?;
         let text = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);

@@ -368,8 +368,8 @@ fn keys_that_move_leave_their_bytes_in_place() {
         .derive("test")
         .unwrap();
     let at = key.as_ptr();
-    let moved = Some(key);
-    assert_eq!(moved.unwrap().as_ptr(), at);
+    let moved = Box::new(key);
+    assert_eq!(moved.as_ptr(), at);
 }
 
 #[test]
