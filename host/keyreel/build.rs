@@ -10,8 +10,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
 
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
-    for plugin in ["managed"] {
-        let wasm = target.join(format!("wasm32-wasip2/plugin/keyreel_plugin_{plugin}.wasm"));
+    for plugin in ["managed", "lkm", "aws-kms"] {
+        let file = plugin.replace('-', "_");
+        let wasm = target.join(format!("wasm32-wasip2/plugin/keyreel_plugin_{file}.wasm"));
         println!("cargo::rerun-if-changed={}", wasm.display());
         if !wasm.exists() {
             println!("cargo::error=the plugin {plugin} is not built: run `make plugins` first");

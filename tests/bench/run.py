@@ -184,7 +184,7 @@ def main() -> None:
             daemon off; worker_processes 2; pid {tmp}/nginx.pid; error_log {tmp}/nginx.log;
             events {{ worker_connections 1024; }}
             http {{
-              access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+              access_log off; sendfile on; keepalive_requests 1000000;
               client_body_temp_path {tmp}/b; proxy_temp_path {tmp}/p; fastcgi_temp_path {tmp}/f;
               uwsgi_temp_path {tmp}/u; scgi_temp_path {tmp}/s;
               server {{ listen 127.0.0.1:{nginx_port}; root {plain}; }}

@@ -136,6 +136,57 @@ describe("library", () => {
   });
 });
 
+describe("whoever keeps the key", () => {
+  let context, page, faults;
+  before(async () => {
+    ({ context, page, faults } = await open(browser));
+    await signIn(page);
+  });
+  after(async () => {
+    assert.deepEqual(faults, []);
+    await context.close();
+  });
+
+  for (const [provider, name, algorithm] of [
+    ["managed", "Managed by Keyreel", /RSA-OAEP, SHA-256|HPKE/],
+    ["lkm", "Local Key Manager", /RSA-OAEP, SHA-256/],
+    ["aws-kms", "AWS KMS", /RSA-OAEP, SHA-256/],
+  ]) {
+    test(`${name}: it plays, and the badge says so`, async () => {
+      const id = await page.evaluate(async (provider) => {
+        const found = await (await fetch(`/api/v1/recordings?limit=1&provider=${provider}`)).json();
+        return found.entities[0]?.id;
+      }, provider);
+      assert.ok(id, "the library has none");
+      await openPlayer(page, id);
+      await page.click("[data-testid=play]");
+      await page.waitForFunction(() => document.querySelector("audio").currentTime > 1);
+      assert.ok((await state(page)).verified);
+      const badge = page.locator("[data-testid=protection-badge]");
+      assert.match(await badge.textContent(), new RegExp(name));
+      assert.match(await badge.textContent(), /Verified/);
+      await badge.click();
+      assert.match(await page.textContent(".protection-card"), algorithm);
+      await screenshot(page, `badge-${provider}`);
+    });
+  }
+
+  test("a key service that says no is named, and so is whose turn it is", async () => {
+    const detail = "Your organisation's KMS key is disabled. It plays again as soon as whoever administers it enables it.";
+    const id = await page.evaluate(async () => (await (await fetch("/api/v1/recordings?limit=1&provider=aws-kms")).json()).entities[0].id);
+    await page.route("**/media/*/audio.*", (route) => route.fulfill({
+      status: 403, contentType: "application/problem+json",
+      body: JSON.stringify({ title: "x", status: 403, code: "key-disabled", detail, provider: "aws-kms", turn: "key-owner", requestId: "r-7" }),
+    }));
+    await page.goto(new URL(`/recordings/${id}`, demo().url).href);
+    const problem = page.locator('[data-testid=problem][data-code="key-disabled"]').first();
+    await problem.waitFor();
+    assert.match(await problem.textContent(), /whoever administers it enables it/);
+    assert.match(await problem.textContent(), /your key service/);
+    await page.unroute("**/media/*/audio.*");
+  });
+});
+
 describe("player", () => {
   let context, page, faults, call, transcript;
   before(async () => {

@@ -20,6 +20,45 @@ pub struct Ready {
     pub admin: String,
     /// The tenants.
     pub tenants: Vec<TenantAccess>,
+    /// Its key services.
+    pub services: Services,
+}
+
+/// The key services that the demo starts.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct Services {
+    /// The Local Key Manager.
+    pub lkm: LkmService,
+    /// The stand-in for AWS KMS.
+    pub kms: KmsService,
+}
+
+/// The demo's Local Key Manager.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct LkmService {
+    /// Where it listens.
+    pub url: String,
+    /// What is registered.
+    pub decrypt_url: String,
+    /// Its data, for `keyreel lkm`.
+    pub data: PathBuf,
+}
+
+/// The demo's stand-in for AWS KMS.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct KmsService {
+    /// Its endpoint.
+    pub url: String,
+    /// Its one key.
+    pub key_arn: String,
+    /// The alias of that.
+    pub alias_arn: String,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// What requests are signed with.
+    pub access_key_id: String,
+    /// What requests are signed with.
+    pub secret_access_key: String,
 }
 
 /// A tenant of the demo, and tokens for it.
@@ -129,6 +168,23 @@ impl Demo {
             .iter()
             .find(|tenant| tenant.policy == policy)
             .expect("tenant of policy")
+    }
+
+    /// The tenant whose keys `provider` holds; of several the first.
+    ///
+    /// # Panics
+    /// The demo has none.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a demo without this tenant is a failed test"
+    )]
+    pub fn tenant_of(&self, provider: &str) -> &TenantAccess {
+        self.ready
+            .tenants
+            .iter()
+            .find(|tenant| tenant.provider == provider)
+            .expect("tenant of provider")
     }
 
     /// A client with the agent token of the tenant of `policy`.

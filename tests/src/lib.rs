@@ -4,8 +4,9 @@
 
 mod client;
 mod demo;
+pub mod mock_lkm;
 mod wave;
 
 pub use client::{Client, Playback, Recording};
-pub use demo::{Demo, Ready, TenantAccess, keyreel, root};
+pub use demo::{Demo, KmsService, LkmService, Ready, Services, TenantAccess, keyreel, root};
 pub use wave::{noise_wave, write_recording};

@@ -14,6 +14,7 @@ use crate::ConfigFile;
 use crate::assemble::{self, Parts};
 use crate::config::Config;
 use crate::output::{self, Usage};
+use crate::providers::MANAGED;
 
 #[derive(Subcommand)]
 pub(crate) enum TenantCommand {
@@ -141,7 +142,26 @@ pub(crate) async fn add_tenant(
     name: &str,
     policy: Policy,
 ) -> anyhow::Result<()> {
-    let provider = ProviderId::parse(assemble::MANAGED)?;
+    make_tenant(parts, id, name, policy).await?;
+    if parts.catalogue.current_kek(id).await?.is_some() {
+        return Err(Usage::new(format!("the tenant {id} exists already")).into());
+    }
+    let provider = ProviderId::parse(MANAGED)?;
+    parts
+        .keyring
+        .mint_kek(id, &provider, policy)
+        .await
+        .context("minting the tenant's KEK")?;
+    Ok(())
+}
+
+/// Root key and row, where they are not there yet. No KEK.
+pub(crate) async fn make_tenant(
+    parts: &Parts,
+    id: &TenantId,
+    name: &str,
+    policy: Policy,
+) -> anyhow::Result<()> {
     if parts.keystore.root(id).is_err() {
         parts.keystore.create_root(id)?;
     }
@@ -151,18 +171,11 @@ pub(crate) async fn add_tenant(
             id: id.clone(),
             name: name.to_owned(),
             policy,
-            provider: provider.clone(),
+            provider: ProviderId::parse(MANAGED)?,
             created_ms,
         };
         parts.catalogue.add_tenant(&tenant).await?;
-    } else if parts.catalogue.current_kek(id).await?.is_some() {
-        return Err(Usage::new(format!("the tenant {id} exists already")).into());
     }
-    parts
-        .keyring
-        .mint_kek(id, &provider, policy)
-        .await
-        .context("minting the tenant's KEK")?;
     Ok(())
 }
 

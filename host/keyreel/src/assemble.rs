@@ -1,14 +1,11 @@
 //! Builds every part from the configuration, in order, for all commands alike.
 //! Not for: anything that a command does with them.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use keyreel_keys::{
-    Clock, KeyProvider, Keyring, KeyringParts, Keystore, ProviderId, SystemClock, Vault,
-};
+use keyreel_keys::{Clock, Keyring, KeyringParts, Keystore, Registrar, SystemClock, Vault};
 use keyreel_library::{Catalogue, Objects, SqliteCatalogue};
 use keyreel_sandbox::{ArtefactCache, Sandbox, SandboxSettings};
 use keyreel_server::AuditObserver;
@@ -16,15 +13,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::output::Usage;
-
-/// The provider that every installation has.
-pub(crate) const MANAGED: &str = "managed";
-
-/// The plugins inside this program.
-const PLUGINS: [(&str, &[u8]); 1] = [(
-    MANAGED,
-    include_bytes!(concat!(env!("OUT_DIR"), "/managed.wasm")),
-)];
+use crate::providers::{self, Extra};
 
 /// What commands work with.
 pub(crate) struct Parts {
@@ -32,6 +21,7 @@ pub(crate) struct Parts {
     pub(crate) objects: Objects,
     pub(crate) keystore: Arc<Keystore>,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) registrar: Registrar,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -41,6 +31,14 @@ impl Parts {
     /// # Errors
     /// A part cannot be opened; the message says which and what to do.
     pub(crate) async fn assemble(config: &Config) -> anyhow::Result<Self> {
+        Self::assemble_with(config, &Extra::default()).await
+    }
+
+    /// All parts, with what a command adds to the settings.
+    ///
+    /// # Errors
+    /// As [`Parts::assemble`].
+    pub(crate) async fn assemble_with(config: &Config, extra: &Extra) -> anyhow::Result<Self> {
         let files = &config.keystore;
         let keystore =
             Keystore::open(&files.directory, &files.master_key_file).map_err(|source| {
@@ -49,21 +47,25 @@ impl Parts {
                     "`keyreel keystore init` makes a new one, for a new installation",
                 )
             })?;
-        Self::with_keystore(config, keystore).await
+        Self::with_keystore(config, keystore, extra).await
     }
 
     /// All parts, with a new keystore where there is none.
     ///
     /// # Errors
     /// As [`Parts::assemble`].
-    pub(crate) async fn assemble_new(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn assemble_new(config: &Config, extra: &Extra) -> anyhow::Result<Self> {
         let files = &config.keystore;
         let keystore = Keystore::open_or_create(&files.directory, &files.master_key_file)
             .context("the keystore")?;
-        Self::with_keystore(config, keystore).await
+        Self::with_keystore(config, keystore, extra).await
     }
 
-    async fn with_keystore(config: &Config, keystore: Keystore) -> anyhow::Result<Self> {
+    async fn with_keystore(
+        config: &Config,
+        keystore: Keystore,
+        extra: &Extra,
+    ) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let settings = config.keys.keyring()?;
         let keystore = Arc::new(keystore);
@@ -86,15 +88,7 @@ impl Parts {
         };
         let sandbox = Sandbox::new(sandbox_settings, vault.clone(), clock.clone())
             .context("the plugin sandbox")?;
-        let mut providers: HashMap<ProviderId, Arc<dyn KeyProvider>> = HashMap::new();
-        for (name, component) in PLUGINS {
-            let id = ProviderId::parse(name)?;
-            let provider = sandbox
-                .admit(id.clone(), component, None)
-                .await
-                .with_context(|| format!("the plugin {name}"))?;
-            providers.insert(id, Arc::new(provider));
-        }
+        let providers = providers::admit(&sandbox, &config.providers, extra).await?;
 
         let observer = Arc::new(AuditObserver::new(catalogue.clone(), clock.clone()));
         let keyring = Keyring::new(KeyringParts {
@@ -103,14 +97,16 @@ impl Parts {
             observer,
             clock: clock.clone(),
             settings,
-            vault: Some(vault),
+            vault: Some(vault.clone()),
         });
+        let registrar = Registrar::new(&keyring, vault);
         let keyring = Arc::new(keyring);
         Ok(Self {
             catalogue,
             objects,
             keystore,
             keyring,
+            registrar,
             clock,
         })
     }

@@ -1,6 +1,7 @@
 //! `keyreel.toml`: one section per part, each defined by the crate that uses it. Read once, at the
 //! start; relative paths count from the file's own folder.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use keyreel_server::settings;
 
 use crate::ConfigFile;
 use crate::output::{self, Usage};
+use crate::providers::{self, ProviderSettings};
 
 /// All settings of `keyreel serve`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -29,6 +31,9 @@ pub(crate) struct Config {
     /// Unwrapping: cache, limits, circuit breaker.
     #[serde(default)]
     pub(crate) keys: Keys,
+    /// Plugins for key services, and what each may reach; by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) providers: BTreeMap<String, ProviderSettings>,
     /// Grants and media.
     #[serde(default)]
     pub(crate) playback: settings::PlaybackSettings,
@@ -210,6 +215,9 @@ impl Config {
             tls.certificate_file = folder.join(&tls.certificate_file);
             tls.key_file = folder.join(&tls.key_file);
         }
+        for provider in self.providers.values_mut() {
+            provider.resolve(folder);
+        }
         if !self.storage.objects.contains("://") {
             self.storage.objects = folder.join(&self.storage.objects).display().to_string();
         }
@@ -240,7 +248,9 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Check(file) => {
-            Config::read(file)?;
+            let config = Config::read(file)?;
+            config.keys.keyring()?;
+            providers::check(&config.providers)?;
             output::note(&format!("{}: good", file.config.display()));
             Ok(())
         }

@@ -1,6 +1,10 @@
-//! `keyreel demo`: a server with a sample library, SQLite and local files. A second start on the
-//! same folder keeps what is there. Not for production: it hands out tokens and lets a grant alone
-//! open media, so that players without credentials can be tried.
+//! `keyreel demo`: a server with a sample library, SQLite and local files, and tenants of all three
+//! kinds: keys that Keyreel keeps, a Local Key Manager's, a KMS key's. A second start on the same
+//! folder keeps what is there. Not for production: it hands out tokens and lets a grant alone open
+//! media, so that players without credentials can be tried.
+
+mod services;
+mod tenants;
 
 use std::fs;
 use std::io::Write;
@@ -14,11 +18,12 @@ use keyreel_keys::{Policy, SystemClock, TenantId, generate_master_key};
 use keyreel_library::{Catalogue, Role, User};
 use keyreel_server::accounts as issue;
 
+use self::services::Services;
 use crate::ConfigFile;
-use crate::accounts::add_tenant;
 use crate::assemble::Parts;
 use crate::config::Config;
 use crate::import::Samples;
+use crate::providers::Extra;
 use crate::{output, serve};
 
 /// How long the printed sign-in link works. Every start prints a new one.
@@ -35,6 +40,12 @@ pub(crate) struct Args {
     /// Health and metrics.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
+    /// The ARN of a real AWS KMS key or alias for the tenant on AWS KMS, in place of the stand-in; the
+    /// credentials come from AWS' standard chain. At the first start.
+    #[arg(long, value_name = "ARN")]
+    kms_key: Option<String>,
+    #[command(flatten)]
+    keys: serve::KeyArgs,
 }
 
 /// What the line on stdout says of a tenant. Kept in the demo's folder, mode 0600.
@@ -57,18 +68,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if !config.keystore.master_key_file.exists() {
         generate_master_key(&config.keystore.master_key_file)?;
     }
-    let parts = Parts::assemble_new(&config).await?;
+    args.keys.apply(&mut config);
+    let services = Services::start(&args.data).await?;
+    let mut extra = Extra {
+        allow_origins: args.keys.allow_origins.clone(),
+        aws: args.kms_key.is_none().then(|| services.signer()),
+    };
+    extra.allow_origins.extend(services.origins());
+    let parts = Parts::assemble_new(&config, &extra).await?;
 
     let samples = Samples::embedded()?;
     for tenant in samples.tenants() {
-        if parts.catalogue.current_kek(&tenant.id).await?.is_none() {
-            output::note(&format!(
-                "making the keys of {} ({})",
-                tenant.name,
-                tenant.policy.as_str()
-            ));
-            add_tenant(&parts, &tenant.id, &tenant.name, tenant.policy).await?;
-        }
+        tenants::prepare(&parts, tenant, &services, args.kms_key.as_deref())
+            .await
+            .with_context(|| format!("the demo's tenant {}", tenant.id))?;
         samples.import(&parts, &tenant.id).await?;
     }
     let tenants = tenant_access(&parts, &args.data).await?;
@@ -84,6 +97,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         .map(|address| format!("http://{address}"));
     let ready = serde_json::json!({
         "url": url, "sign_in": sign_in, "admin": admin, "tenants": tenants,
+        "services": services.describe(),
     });
     output::data(&ready.to_string())?;
     output::note(&format!(
@@ -117,7 +131,8 @@ async fn tenant_access(parts: &Parts, data: &Path) -> anyhow::Result<Vec<TenantA
     };
     let catalogue = &*parts.catalogue;
     for tenant in catalogue.tenants().await? {
-        if known.iter().any(|access| access.id == tenant.id) {
+        if let Some(access) = known.iter_mut().find(|access| access.id == tenant.id) {
+            access.provider = tenant.provider.to_string();
             continue;
         }
         let token = async |label: &str, role| {

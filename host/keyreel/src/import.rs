@@ -126,6 +126,9 @@ pub(crate) struct SampleTenant {
     pub(crate) id: TenantId,
     pub(crate) name: String,
     pub(crate) policy: Policy,
+    /// Who keeps its keys; "managed" without it.
+    #[serde(default)]
+    pub(crate) provider: Option<String>,
 }
 
 impl Samples {

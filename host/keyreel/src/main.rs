@@ -4,12 +4,15 @@
 
 mod accounts;
 mod assemble;
+mod audit;
 mod config;
 mod demo;
 mod file;
 mod import;
 mod keystore;
+mod lkm;
 mod output;
+mod providers;
 mod serve;
 
 use std::path::PathBuf;
@@ -17,6 +20,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Plays recordings that are encrypted under keys their owner controls.
 #[derive(Parser)]
@@ -47,12 +53,18 @@ enum Command {
     /// Bearer tokens: add.
     #[command(subcommand)]
     Token(accounts::TokenCommand),
+    /// The audit log: tail.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// The keystore: init.
     #[command(subcommand)]
     Keystore(keystore::Command),
     /// The configuration: check, schema.
     #[command(subcommand)]
     Config(config::Command),
+    /// A Local Key Manager: init, serve, rotate, credentials.
+    #[command(subcommand)]
+    Lkm(lkm::Command),
 }
 
 /// Where the configuration lies.
@@ -94,12 +106,14 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Open(args) => file::open(&args),
         Command::Config(command) => config::run(&command),
         Command::Keystore(command) => keystore::run(&command),
+        Command::Lkm(command) => lkm::run(command),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),
         Command::Import(args) => block_on(import::run(args)),
         Command::Tenant(command) => block_on(accounts::tenant(command)),
         Command::User(command) => block_on(accounts::user(command)),
         Command::Token(command) => block_on(accounts::token(command)),
+        Command::Audit(command) => block_on(audit::run(command)),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ConfigFile;
 use crate::assemble::Parts;
 use crate::config::{Config, Log, LogFormat};
 use crate::output::{self, Usage};
+use crate::providers::Extra;
 
 /// The name of the key that signs playback grants.
 const GRANTS: &str = "grants";
@@ -21,12 +22,40 @@ const GRANTS: &str = "grants";
 pub(crate) struct Args {
     #[command(flatten)]
     file: ConfigFile,
+    #[command(flatten)]
+    keys: KeyArgs,
+}
+
+/// What may be said of key services on the command line.
+#[derive(clap::Args)]
+pub(crate) struct KeyArgs {
+    /// Lets plugins reach this origin, private and loopback addresses included; repeat for more.
+    #[arg(long = "allow-origin", value_name = "URL")]
+    pub(crate) allow_origins: Vec<String>,
+    /// How long an unwrapped key is kept, 1 to 300: the time within which taking a key away ends
+    /// playback by itself. In place of [keys] dek_ttl_seconds.
+    #[arg(long, value_name = "SECONDS")]
+    dek_ttl: Option<u64>,
+}
+
+impl KeyArgs {
+    /// Puts what was said in the place of the settings.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        if let Some(seconds) = self.dek_ttl {
+            config.keys.dek_ttl_seconds = seconds;
+        }
+    }
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let config = Config::read(&args.file)?;
+    let mut config = Config::read(&args.file)?;
+    args.keys.apply(&mut config);
     log(&config.log)?;
-    let parts = Parts::assemble(&config).await?;
+    let extra = Extra {
+        allow_origins: args.keys.allow_origins,
+        aws: None,
+    };
+    let parts = Parts::assemble_with(&config, &extra).await?;
     let server = bind(&config, parts).await?;
     output::note(&format!(
         "listening on {}, {}",
@@ -66,6 +95,7 @@ pub(crate) async fn bind(config: &Config, parts: Parts) -> anyhow::Result<BoundS
         catalogue: parts.catalogue,
         objects: parts.objects,
         keyring: parts.keyring,
+        registrar: Some(parts.registrar),
         clock: parts.clock,
         grant_key: GrantKey::new(&grant_key),
         settings: config.server(),

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use keyreel_format::{Dek, Recipient, RecordingId, TenantId};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::error::KeyError;
 use crate::provider::UnwrappedDek;
@@ -136,6 +137,11 @@ impl DekCache {
         refused(None)
             .or_else(|| refused(Some(subject.clone())))
             .map(|refusal| Known::Refusal((*refusal).clone()))
+    }
+
+    /// Until when a DEK is served without asking anybody.
+    pub(crate) fn until(&self, key: &DekKey, epoch: u64) -> Option<Instant> {
+        self.deks.ends(key, epoch)
     }
 
     /// Joins the flight for `key`, or starts one that runs `unwrap` for `subject`. Where another

@@ -40,6 +40,16 @@ pub enum KeyError {
         /// The KEK.
         kek: KekId,
     },
+    /// An administrator disabled the KEK.
+    #[error("KEK {kek} of tenant {tenant} is disabled")]
+    KekDisabled {
+        /// The tenant.
+        tenant: TenantId,
+        /// Who holds it.
+        provider: ProviderId,
+        /// The KEK.
+        kek: KekId,
+    },
     /// The tenant's KEK is held by a provider that is not installed.
     #[error("the key provider {provider} is not installed")]
     ProviderMissing {
@@ -131,7 +141,7 @@ impl KeyError {
         match self {
             Self::Provider { error, .. } => error.class,
             Self::UnknownKek { .. } => ErrorClass::NotFound,
-            Self::KekRetired { .. } => ErrorClass::KeyDisabled,
+            Self::KekRetired { .. } | Self::KekDisabled { .. } => ErrorClass::KeyDisabled,
             Self::ProviderMissing { .. }
             | Self::NoCurrentKek { .. }
             | Self::CannotMint { .. }

@@ -1,6 +1,7 @@
 //! The gate before a provider: so many calls at once, none to one that is down. One for each
-//! tenant and provider, so that a dead key service slows nobody but its own tenant.
-//! Not for: retries. Whoever plays the recording decides about those.
+//! tenant, provider and key configuration, so that a dead key service slows nobody but its own
+//! tenant, and not even that one's other key service.
+//! Not for: retries (see `keyring`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +18,11 @@ use crate::settings::GateSettings;
 /// All gates.
 pub(crate) struct Gates {
     settings: GateSettings,
-    gates: Mutex<HashMap<(TenantId, ProviderId), Arc<Gate>>>,
+    gates: Mutex<HashMap<Before, Arc<Gate>>>,
 }
+
+/// Whose gate, before whom, under which key configuration.
+type Before = (TenantId, ProviderId, Option<Arc<str>>);
 
 impl Gates {
     pub(crate) fn new(settings: GateSettings) -> Self {
@@ -28,21 +32,35 @@ impl Gates {
         }
     }
 
-    /// The gate of `tenant` before `provider`. Ask only for pairs that the catalogue binds: gates
-    /// are kept for good.
-    pub(crate) fn gate(&self, tenant: &TenantId, provider: &ProviderId) -> Arc<Gate> {
+    /// The gate of `tenant` before `provider`. Ask only for what the catalogue binds: gates are kept
+    /// for good.
+    pub(crate) fn gate(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        configuration: Option<&str>,
+    ) -> Arc<Gate> {
+        let before = (
+            tenant.clone(),
+            provider.clone(),
+            configuration.map(Arc::from),
+        );
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = gates
-            .entry((tenant.clone(), provider.clone()))
-            .or_insert_with(|| {
-                Arc::new(Gate {
-                    provider: provider.clone(),
-                    settings: self.settings,
-                    permits: Arc::new(Semaphore::new(self.settings.concurrency)),
-                    state: Mutex::new(State::Closed { failures: 0 }),
-                })
-            });
+        let gate = gates.entry(before).or_insert_with(|| {
+            Arc::new(Gate {
+                provider: provider.clone(),
+                settings: self.settings,
+                permits: Arc::new(Semaphore::new(self.settings.concurrency)),
+                state: Mutex::new(State::Closed { failures: 0 }),
+            })
+        });
         gate.clone()
+    }
+
+    /// Forgets what is held against the key service of a configuration: it was changed.
+    pub(crate) fn forget(&self, tenant: &TenantId, configuration: &str) {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|(owner, _, id), _| owner != tenant || id.as_deref() != Some(configuration));
     }
 
     /// The state of every breaker that is not closed.
@@ -50,7 +68,7 @@ impl Gates {
         let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         gates
             .iter()
-            .map(|((tenant, provider), gate)| (tenant.clone(), provider.clone(), gate.breaker()))
+            .map(|((tenant, provider, _), gate)| (tenant.clone(), provider.clone(), gate.breaker()))
             .filter(|(_, _, state)| *state != BreakerState::Closed)
             .collect()
     }
@@ -88,6 +106,11 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    /// Whether the last call went well: then one failure may be a hiccup.
+    pub(crate) fn is_sound(&self) -> bool {
+        matches!(*self.state(), State::Closed { failures: 0 })
+    }
+
     /// Waits for a turn, within bounds.
     pub(crate) async fn enter(self: &Arc<Self>) -> Result<Pass, KeyError> {
         self.peek()?;

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 
+use crate::configuration::KeyConfiguration;
 use crate::provider::Attributes;
 
 /// Which algorithms a tenant's keys use.
@@ -43,8 +44,23 @@ pub enum KekState {
     Current,
     /// It opens old recordings.
     Previous,
+    /// It opens nothing until it is enabled again.
+    Disabled,
     /// It opens nothing any more.
     Retired,
+}
+
+impl KekState {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+            Self::Disabled => "disabled",
+            Self::Retired => "retired",
+        }
+    }
 }
 
 /// A KEK: its public key, and what opens the private one.
@@ -60,6 +76,19 @@ pub struct Kek {
     pub sealed: Vec<(String, Vec<u8>)>,
     /// More.
     pub attributes: Attributes,
+}
+
+/// A KEK as it lies in the catalogue.
+#[derive(Debug, Clone)]
+pub struct KekRecord {
+    /// Who holds it.
+    pub provider: ProviderId,
+    /// The KEK.
+    pub kek: Kek,
+    /// Where it stands.
+    pub state: KekState,
+    /// When it became the current one, ms since 1970.
+    pub created_ms: u64,
 }
 
 /// A private key or a configuration secret, sealed under the tenant's root: worthless without the
@@ -88,11 +117,10 @@ pub trait KekStore: Send + Sync {
     ) -> Result<Option<(Kek, KekState)>, StoreError>;
 
     /// All KEKs of `tenant`, newest first.
-    async fn keks(&self, tenant: &TenantId)
-    -> Result<Vec<(ProviderId, Kek, KekState)>, StoreError>;
+    async fn keks(&self, tenant: &TenantId) -> Result<Vec<KekRecord>, StoreError>;
 
-    /// Adds `kek` and makes it the current one, the former current one becoming previous, in one
-    /// transaction.
+    /// Adds `kek` and makes it the current one, the former current one becoming previous and
+    /// `provider` the tenant's, in one transaction.
     async fn put_current_kek(
         &self,
         tenant: &TenantId,
@@ -100,6 +128,16 @@ pub trait KekStore: Send + Sync {
         kek: &Kek,
         created_ms: u64,
     ) -> Result<(), StoreError>;
+
+    /// Sets the state of a KEK; whether there is one of this id. [`StoreError::Exists`] where it
+    /// would be a second current one.
+    async fn set_kek_state(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+        state: KekState,
+    ) -> Result<bool, StoreError>;
 
     /// The sealed key that `provider` keeps for `tenant` under `name`.
     async fn sealed_key(
@@ -126,6 +164,26 @@ pub trait KekStore: Send + Sync {
         provider: &ProviderId,
         name: &str,
         key: &SealedKey,
+    ) -> Result<(), StoreError>;
+
+    /// One of `tenant`'s key configurations, `None` where it is another's.
+    async fn key_configuration(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<Option<KeyConfiguration>, StoreError>;
+
+    /// All key configurations of `tenant`, newest first.
+    async fn key_configurations(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<KeyConfiguration>, StoreError>;
+
+    /// Adds a key configuration, or replaces what the one of this id says; its tenant, its provider
+    /// and its date stay. [`StoreError::Exists`] where the id is another tenant's or provider's.
+    async fn put_key_configuration(
+        &self,
+        configuration: &KeyConfiguration,
     ) -> Result<(), StoreError>;
 
     /// The configuration (JSON) of `provider` for `tenant`; "{}" where none was set.

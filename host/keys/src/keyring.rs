@@ -11,14 +11,16 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use keyreel_format::{Dek, ProviderId, Recipient, RecordingId, TenantId};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::configuration::{Configured, Validated};
 use crate::dek_cache::{DekCache, DekKey, Known, Seat};
 use crate::error::KeyError;
 use crate::gate::Gates;
 use crate::kek::KekStore;
 use crate::observer::UnwrapObserver;
-use crate::provider::{Health, KeyProvider, ProviderDescription};
+use crate::provider::{Health, KeyProvider, ProviderDescription, ProviderError};
 use crate::purge::{PurgeWatch, Purges};
 use crate::settings::KeyringSettings;
 use crate::stats::{Counters, KeyringStats};
@@ -29,7 +31,7 @@ mod seal;
 mod tests;
 mod unwrap;
 
-pub use seal::Wrapped;
+pub use seal::{TriedKek, Wrapped};
 
 /// What a keyring is made of.
 pub struct KeyringParts {
@@ -72,10 +74,20 @@ pub struct DekRequest {
     pub request_id: String,
 }
 
+/// Who asks for something, for the audit logs here and at the key service.
+#[derive(Debug, Clone, Default)]
+pub struct Asker {
+    /// Who, as an opaque id; empty where nobody does.
+    pub subject: String,
+    /// Names the request in logs.
+    pub request_id: String,
+}
+
 /// A DEK, for as long as its tenant's keys are not purged.
 pub struct DekLease {
     dek: Arc<Dek>,
     watch: PurgeWatch,
+    until: Instant,
 }
 
 impl DekLease {
@@ -83,6 +95,13 @@ impl DekLease {
     #[must_use]
     pub fn dek(&self) -> &Arc<Dek> {
         &self.dek
+    }
+
+    /// When the DEK has to be asked for again: the cache's time to live bounds how long a stream
+    /// outlives its key. A DEK that is not cached at all is good for a second.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.until
     }
 
     /// Whether the tenant's keys were purged since. A stream asks before every chunk and ends if so.
@@ -158,7 +177,7 @@ impl Keyring {
             match inner.cache.known(&key, &subject, watch.epoch()) {
                 Some(Known::Dek(dek)) => {
                     inner.counters.hits.add();
-                    return Ok(DekLease { dek, watch });
+                    return Ok(inner.lease(&key, dek, watch));
                 }
                 Some(Known::Refusal(refusal)) => {
                     inner.counters.refusal_hits.add();
@@ -179,7 +198,7 @@ impl Keyring {
                 .fly(&key, &subject, &watch, seated, unwrap)
                 .await;
             match flown {
-                Ok(dek) if !watch.is_purged() => return Ok(DekLease { dek, watch }),
+                Ok(dek) if !watch.is_purged() => return Ok(inner.lease(&key, dek, watch)),
                 // Unwrapped before the purge: not to be used. Whether the owner still says yes is
                 // for a new unwrap to tell.
                 Ok(_) | Err(KeyError::Purged { .. }) => {}
@@ -234,7 +253,8 @@ impl Keyring {
             .map(|(id, provider)| (id, provider.describe()))
     }
 
-    /// Asks a provider how its key service fares for `tenant`. The caller limits how often.
+    /// Asks a provider how its key service fares for `tenant`, as a configuration has it. The
+    /// caller limits how often.
     ///
     /// # Errors
     /// The provider is not installed, fails, or takes longer than an unwrap may.
@@ -242,9 +262,58 @@ impl Keyring {
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
-        request_id: &str,
+        configured: Configured,
+        asker: &Asker,
     ) -> Result<Health, KeyError> {
-        self.inner.health(tenant, provider, request_id).await
+        self.inner.health(tenant, provider, configured, asker).await
+    }
+
+    /// Asks a provider whether `config` (JSON) is a configuration for it. No key service is asked.
+    ///
+    /// # Errors
+    /// The provider is not installed, says no (class `config`), or fails.
+    pub async fn validate(
+        &self,
+        provider: &ProviderId,
+        config: &str,
+    ) -> Result<Validated, KeyError> {
+        let answer = self.inner.provider(provider)?.validate(config);
+        unwrap::limited(self.inner.settings.unwrap_limit, answer)
+            .await
+            .map_err(|error: ProviderError| KeyError::Provider {
+                provider: provider.clone(),
+                error,
+            })
+    }
+
+    /// To be told when a configuration was changed: what was known of the former one is forgotten,
+    /// what was held against its key service too.
+    pub fn reconfigured(&self, tenant: &TenantId, configuration: &str) {
+        self.inner.gates.forget(tenant, configuration);
+        self.purge(tenant);
+    }
+
+    /// Whether a provider makes KEKs itself.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub fn mints(&self, provider: &ProviderId) -> Result<bool, KeyError> {
+        Ok(self.inner.provider(provider)?.describe().mints_keks)
+    }
+
+    /// The names of the secrets that a provider reads.
+    pub(crate) fn secret_names(&self, provider: &ProviderId) -> Result<Vec<String>, KeyError> {
+        Ok(self.inner.provider(provider)?.describe().secrets.clone())
+    }
+
+    /// Where KEKs lie.
+    pub(crate) fn store(&self) -> &dyn KekStore {
+        self.inner.store.as_ref()
+    }
+
+    /// What time it is, ms since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.inner.clock.now_ms()
     }
 
     /// Wipes cached keys when their time is over, also where nobody asks for any.
@@ -281,6 +350,20 @@ struct Inner {
     sealing: seal::Sealing,
     sweeper: Once,
 }
+
+impl Inner {
+    fn lease(&self, key: &DekKey, dek: Arc<Dek>, watch: PurgeWatch) -> DekLease {
+        let until = self.cache.until(key, watch.epoch());
+        DekLease {
+            dek,
+            watch,
+            until: until.unwrap_or_else(|| Instant::now() + UNCACHED),
+        }
+    }
+}
+
+/// How long a DEK may be used that its provider lets nobody keep: one stream asks once a second.
+const UNCACHED: Duration = Duration::from_secs(1);
 
 /// How many purges in a row one request sits out: a rotation or two may happen meanwhile.
 const PURGES_SURVIVED: usize = 3;

@@ -5,6 +5,7 @@
 
 mod aead;
 mod clock;
+mod configuration;
 mod dek_cache;
 mod error;
 mod gate;
@@ -13,7 +14,9 @@ mod keyring;
 mod keystore;
 mod observer;
 mod provider;
+mod public_key;
 mod purge;
+mod registration;
 mod secret_cache;
 mod settings;
 mod stats;
@@ -22,18 +25,23 @@ pub mod testing;
 mod vault;
 
 pub use clock::{Clock, SystemClock};
+pub use configuration::{
+    CONFIGURATION, Configured, KeyConfiguration, TrialConfiguration, Validated,
+};
 pub use error::KeyError;
 pub use gate::BreakerState;
-pub use kek::{Kek, KekState, KekStore, Policy, SealedKey, StoreError};
+pub use kek::{Kek, KekRecord, KekState, KekStore, Policy, SealedKey, StoreError};
 pub use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId};
-pub use keyring::{DekLease, DekRequest, Keyring, KeyringParts, Wrapped};
+pub use keyring::{Asker, DekLease, DekRequest, Keyring, KeyringParts, TriedKek, Wrapped};
 pub use keystore::{Keystore, KeystoreError, RootKey, generate_master_key};
-pub use observer::{ObserverError, UnwrapAttempt, UnwrapObserver, UnwrapPurpose};
+pub use observer::{MintedKek, ObserverError, UnwrapAttempt, UnwrapObserver, UnwrapPurpose};
 pub use provider::{
-    Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, ProviderDescription,
-    ProviderError, UnwrappedDek,
+    Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, PROVIDER_INFO,
+    ProviderDescription, ProviderError, UnwrappedDek,
 };
+pub use public_key::{InvalidPublicKey, rsa_public_key};
 pub use purge::PurgeWatch;
+pub use registration::{NewConfiguration, OwnersKey, Registered, Registrar, RegistrationError};
 pub use settings::{DekTtl, GateSettings, InvalidDekTtl, KeyringSettings};
 pub use stats::{KeyringStats, UnwrapStats};
 pub use vault::{TenantVault, Vault, VaultError};

@@ -1,4 +1,4 @@
-//! Who is told of every unwrap, before and after it: the audit log.
+//! Who is told of every unwrap, before and after it, and of every KEK that is made: the audit log.
 //! Not for: metrics (see `stats`), which nothing waits for.
 
 use std::time::Duration;
@@ -27,6 +27,32 @@ pub trait UnwrapObserver: Send + Sync {
         outcome: Result<(), &ProviderError>,
         latency: Duration,
     ) -> Result<(), ObserverError>;
+
+    /// Called when a provider has made a KEK, and before anything is sealed with it. If it fails,
+    /// the KEK does not become its tenant's.
+    ///
+    /// # Errors
+    /// The KEK could not be recorded.
+    async fn minted(&self, kek: &MintedKek) -> Result<(), ObserverError>;
+}
+
+/// A KEK that a provider made, about to become its tenant's current one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MintedKek {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Who made it.
+    pub provider: ProviderId,
+    /// Its id.
+    pub kek: KekId,
+    /// Its wrap algorithm's name.
+    pub algorithm: String,
+    /// Under which saved configuration; `None`: without one.
+    pub configuration: Option<String>,
+    /// Who wanted it, as an opaque id; empty where nobody did.
+    pub subject: String,
+    /// As in the provider's [`crate::CallInfo`].
+    pub request_id: String,
 }
 
 /// One question to a provider. Where many plays of one recording share it, it names the first.

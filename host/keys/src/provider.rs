@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyreel_format::{Dek, KekId, RecordingId, TenantId};
 
+use crate::configuration::{Configured, Validated};
 use crate::kek::Kek;
 
 /// Open name/value pairs. A reader ignores the names that it does not know.
@@ -17,6 +18,9 @@ pub type Attributes = Vec<(String, String)>;
 pub trait KeyProvider: Send + Sync {
     /// What it is and what it can do.
     fn describe(&self) -> &ProviderDescription;
+
+    /// Whether `config` (JSON) is a configuration for it. Asks no key service.
+    async fn validate(&self, config: &str) -> Result<Validated, ProviderError>;
 
     /// Unwraps one DEK.
     async fn unwrap_dek(
@@ -38,7 +42,7 @@ pub trait KeyProvider: Send + Sync {
     /// How the key service fares. The caller limits how often it asks.
     async fn health(&self, call: &CallInfo) -> Result<Health, ProviderError>;
 
-    /// Forgets what it keeps of `tenant` between calls, such as tokens of its key service. Does
+    /// Forgets what it keeps of `tenant` between calls: configurations, tokens of a key service. Does
     /// nothing unless implemented: most providers keep nothing.
     fn purge(&self, _tenant: &TenantId) {}
 }
@@ -74,9 +78,16 @@ pub struct CallInfo {
     pub subject: String,
     /// What is left of the budget. The host ends the call after it.
     pub deadline: Duration,
+    /// Under which of the tenant's configurations.
+    pub configured: Configured,
     /// More.
     pub attributes: Attributes,
 }
+
+/// In an envelope's context, in hex: what a header keeps for the provider beside a wrapped DEK
+/// (FORMAT, "provider info"). Left out where there is nothing. Whoever may write objects may write
+/// it.
+pub const PROVIDER_INFO: &str = "provider-info";
 
 /// One wrapped DEK, as stored in a recording's header.
 #[derive(Debug, Clone)]

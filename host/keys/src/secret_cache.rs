@@ -44,6 +44,12 @@ where
         None
     }
 
+    /// When the secret's time is over, if it is there.
+    pub(crate) fn ends(&self, key: &K, epoch: u64) -> Option<Instant> {
+        let slot = self.entries.get(key)?;
+        (slot.epoch == epoch).then_some(slot.ends)
+    }
+
     /// Keeps a secret for `ttl`.
     pub(crate) fn insert(&self, key: K, secret: Arc<V>, epoch: u64, ttl: Duration) {
         if ttl.is_zero() {

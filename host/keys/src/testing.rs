@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Clock;
-use crate::observer::{ObserverError, UnwrapAttempt, UnwrapObserver};
+use crate::observer::{MintedKek, ObserverError, UnwrapAttempt, UnwrapObserver};
 use crate::provider::{ErrorClass, ProviderError};
 
 mod provider;
@@ -32,6 +32,8 @@ pub enum Seen {
     Before(UnwrapAttempt),
     /// It answered.
     After(UnwrapAttempt, Result<(), ErrorClass>),
+    /// A KEK was made.
+    Minted(MintedKek),
 }
 
 /// Which of its calls an observer fails.
@@ -44,6 +46,8 @@ pub enum Failing {
     Before,
     /// [`UnwrapObserver::after`].
     After,
+    /// [`UnwrapObserver::minted`].
+    Minted,
     /// [`UnwrapObserver::before`], by a panic.
     Panics,
 }
@@ -87,6 +91,10 @@ impl UnwrapObserver for MemoryObserver {
     ) -> Result<(), ObserverError> {
         let outcome = outcome.map_err(|error| error.class);
         self.see(Seen::After(attempt.clone(), outcome), Failing::After)
+    }
+
+    async fn minted(&self, kek: &MintedKek) -> Result<(), ObserverError> {
+        self.see(Seen::Minted(kek.clone()), Failing::Minted)
     }
 }
 

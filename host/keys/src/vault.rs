@@ -19,18 +19,21 @@ pub use sealed::Vault;
 /// One tenant's configuration and secrets, as one provider sees them.
 #[async_trait]
 pub trait TenantVault: Send + Sync {
-    /// The provider's configuration for this tenant, JSON.
+    /// The provider's configuration for this tenant, JSON: the saved one of this id, or, without
+    /// one, what the provider has for the tenant ("{}").
     async fn configuration(
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
+        configuration: Option<&str>,
     ) -> Result<String, VaultError>;
 
-    /// A secret of the configuration: "api-key".
+    /// A secret of that configuration: "api-key".
     async fn secret(
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
+        configuration: Option<&str>,
         name: &str,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError>;
 
@@ -70,6 +73,14 @@ pub enum VaultError {
         tenant: TenantId,
         /// The key's name.
         name: String,
+    },
+    /// The tenant has no such configuration of this provider.
+    #[error("tenant {tenant} has no key configuration {id:?} of this provider")]
+    NoConfiguration {
+        /// The tenant.
+        tenant: TenantId,
+        /// What was named.
+        id: String,
     },
     /// A private key may not be called that.
     #[error("{name:?} names a configuration secret: a private key needs another name")]

@@ -121,6 +121,7 @@ fn recording(tenants: &[TenantId], index: u64) -> Outcome<Recording> {
             content_type: ContentType::parse("audio/ogg; codecs=opus")?,
             object: format!("{tenant}/{id}/{name}.0123456789abcdef.krc"),
             etag: "\"5a3f-6912ab34.1f2e3d4c-18c2f0\"".to_owned(),
+            body_prefix: Some([0xA5; 56]),
             sealed_len: 1_622_256,
             plaintext_len: 1_616_000,
         })

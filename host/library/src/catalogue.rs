@@ -3,7 +3,9 @@
 //! Not for: the recordings' bytes (see `objects`).
 
 use async_trait::async_trait;
-use keyreel_format::{ContentType, KekId, PartName, ProviderId, RecordingId, TenantId};
+use keyreel_format::{
+    BODY_PREFIX_LEN, ContentType, KekId, PartName, ProviderId, RecordingId, TenantId,
+};
 use keyreel_keys::{KekStore, Policy};
 
 use crate::Error;
@@ -57,7 +59,7 @@ pub trait Catalogue: KekStore {
 
     /// Appends events, in order, durably, all or none.
     async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), Error>;
-    /// A page of audit events, newest first. Events without a tenant are not among them.
+    /// A page of audit events, newest first.
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, Error>;
 
     /// A cheap question that shows whether the database answers and can be written.
@@ -118,8 +120,12 @@ pub struct Part {
     /// Where it lies in the object store.
     pub object: String,
     /// The object's version when it was written: ETag. A store that was restored from a backup
-    /// has others; what opens under the recording's key is the recording.
+    /// has others; [`Part::body_prefix`] is what tells the object from another.
     pub etag: String,
+    /// The body's first bytes, its salt and its commitment to one key: that an object opens under
+    /// the recording's key block says nothing of who sealed it, since anybody with the KEK's
+    /// public key can. `None`: taken in before this was kept.
+    pub body_prefix: Option<[u8; BODY_PREFIX_LEN]>,
     /// Bytes of the object.
     pub sealed_len: u64,
     /// Bytes of the plaintext.
@@ -310,7 +316,9 @@ pub struct AuditEvent {
 /// Which audit events.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
-    /// Of these tenants.
+    /// How much of the log.
+    pub scope: AuditScope,
+    /// Of these tenants; none means none.
     pub tenants: Vec<TenantId>,
     /// This action.
     pub action: Option<String>,
@@ -324,4 +332,15 @@ pub struct AuditQuery {
     pub cursor: Option<String>,
     /// At most so many, 1 to 200.
     pub limit: u32,
+}
+
+/// How much of the audit log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AuditScope {
+    /// Events of the tenants that a query names.
+    #[default]
+    Tenants,
+    /// Everybody's, and those that belong to nobody: an unknown name at the sign-in, say. For those
+    /// who run the server; no role in a tenant is enough.
+    Everything,
 }

@@ -19,12 +19,14 @@ mod recordings;
 
 use std::sync::Arc;
 
-use keyreel_format::{ContentType, KekId, PartName, ProviderId, RecordingId, TenantId};
+use keyreel_format::{
+    BODY_PREFIX_LEN, ContentType, KekId, PartName, ProviderId, RecordingId, TenantId,
+};
 use keyreel_keys::Policy;
 
 pub use accounts::{accounts, credentials};
 pub use audit::{audit_log, audit_pages, concurrent_appends};
-pub use keys::{keks, sealed_keys, tenants};
+pub use keys::{keks, key_configurations, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
 
 use crate::catalogue::{Catalogue, Channel, Details, Media, Part, Recording, Span, Tenant};
@@ -34,6 +36,7 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     tenants(catalogue.clone()).await;
     keks(catalogue.clone()).await;
     sealed_keys(catalogue.clone()).await;
+    key_configurations(catalogue.clone()).await;
     one_recording(catalogue.clone()).await;
     pages(catalogue.clone()).await;
     filters(catalogue.clone()).await;
@@ -77,6 +80,8 @@ fn recording(tenant: &TenantId, id: &str, start_ms: u64) -> Recording {
         content_type: ContentType::parse(content_type).expect("a valid type"),
         object: format!("{tenant}/{id}/{name}.krc"),
         etag: "\"1-2\"".to_owned(),
+        // One from before it was kept.
+        body_prefix: (name != "media/1").then_some([0xA5; BODY_PREFIX_LEN]),
         sealed_len: 1 << 40,
         plaintext_len: (1 << 40) - 5000,
     };

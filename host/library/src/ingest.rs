@@ -404,6 +404,7 @@ impl Sealing<'_> {
             content_type: identity.content_type,
             object: version.path,
             etag: version.etag,
+            body_prefix: Some(prefix),
             sealed_len: version.len,
             plaintext_len,
         };

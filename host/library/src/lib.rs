@@ -14,8 +14,8 @@ pub mod peaks;
 mod sqlite;
 
 pub use catalogue::{
-    AuditEvent, AuditQuery, Catalogue, Channel, Credential, CredentialKind, Details, Media, Page,
-    Part, Recording, RecordingQuery, Role, Span, Tenant, User,
+    AuditEvent, AuditQuery, AuditScope, Catalogue, Channel, Credential, CredentialKind, Details,
+    Media, Page, Part, Recording, RecordingQuery, Role, Span, Tenant, User,
 };
 pub use error::Error;
 pub use ingest::{Ingest, Ingested, NewRecording, Wrap};

@@ -117,7 +117,7 @@ impl Objects {
 
     /// Opens the version that lies at `path` now, or, where `etag` names one, that version only.
     /// Leave `etag` out unless it came from this store a moment ago: a restored backup has others
-    /// than the catalogue remembers, and a foreign object does not open anyway.
+    /// than the catalogue remembers. A foreign object shows by [`crate::Part::body_prefix`].
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Changed`] where it is another version; [`Error::Invalid`];

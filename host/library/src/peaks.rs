@@ -5,10 +5,13 @@
 //! ropus (Ogg Opus): Rust throughout, no C, since whoever may upload a recording chooses these
 //! bytes. (symphonia forbids unsafe code; ropus indexes a few inner loops unchecked.) They run on a
 //! thread of their own, so that a decoder's panic is no more than a recording without a waveform.
+//! What they may take of memory and time is bounded (`bounds`); what takes more has no waveform.
 //! Not for: playing; the browser decodes for itself.
 
+mod bounds;
 mod decode;
 mod opus;
+mod vorbis;
 mod waveform;
 
 use std::io::Read;
@@ -46,12 +49,13 @@ impl Undecodable {
     }
 }
 
-/// Decodes all of `source`, in bounded memory.
+/// Decodes all of `source`, in bounded memory and time.
 ///
 /// # Errors
-/// [`Undecodable`]: not audio that we know, or not one whole packet of it.
+/// [`Undecodable`]: not audio that we know, or not one whole packet of it, or more than a day of it,
+/// or it asks for more than audio takes.
 pub fn analyse<R: Read + Send + Sync + 'static>(source: R) -> Result<Analysis, Undecodable> {
-    decode::analyse(source)
+    decode::analyse(source, bounds::Bounds::default())
 }
 
 /// A decoder on a thread of its own, fed with the bytes that pass by.

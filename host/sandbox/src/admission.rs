@@ -12,15 +12,15 @@ use crate::settings::Limits;
 use crate::text::sanitised;
 
 /// The interfaces of the contract that the host offers, of [`CONTRACT`].
-const OFFERED: [&str; 4] = ["types", "secrets", "session-cache", "log"];
+const OFFERED: [&str; 5] = ["types", "secrets", "sealed-keys", "session-cache", "log"];
 const CONTRACT: &str = "keyreel:key-provider";
 /// The contract's version, and the part of it that must be equal.
-const CONTRACT_VERSION: &str = "0.1.0";
+const CONTRACT_VERSION: &str = "0.1.1";
 const CONTRACT_SERIES: &str = "0.1.";
 /// The WASI that the host links: any version of this series.
 const WASI_SERIES: &str = "0.2.";
 
-/// `wasi:cli/imports`, which language runtimes import more of than they use.
+/// `wasi:cli/imports`, which language runtimes import more of than they use, and outbound HTTP.
 const WASI: &[(&str, &[&str])] = &[
     (
         "wasi:cli",
@@ -39,6 +39,7 @@ const WASI: &[(&str, &[&str])] = &[
     ),
     ("wasi:clocks", &["monotonic-clock", "wall-clock"]),
     ("wasi:filesystem", &["preopens", "types"]),
+    ("wasi:http", &["outgoing-handler", "types"]),
     ("wasi:io", &["error", "poll", "streams"]),
     ("wasi:random", &["insecure", "insecure-seed", "random"]),
     (
@@ -57,7 +58,15 @@ const WASI: &[(&str, &[&str])] = &[
 
 /// What its surface says of a component.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Surface {
+pub(crate) struct Surface {
+    pub(crate) exports: Exports,
+    /// It imports outbound HTTP.
+    pub(crate) speaks_http: bool,
+}
+
+/// What it can do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Exports {
     /// It exports `provider`.
     Provider,
     /// It exports `key-admin` too: it mints KEKs.
@@ -88,10 +97,17 @@ pub(crate) fn survey(bytes: &[u8], limits: &Limits) -> Result<Surface, Admission
     let (imports, exports) = names(bytes).map_err(|error| invalid(&error))?;
     check_imports(&imports)?;
     check_exports_provider(&exports)?;
-    Ok(if has_export(&exports, "key-admin") {
-        Surface::ProviderAndKeyAdmin
+    let speaks_http = imports
+        .iter()
+        .any(|(name, _)| name.starts_with("wasi:http/outgoing-handler@"));
+    let exports = if has_export(&exports, "key-admin") {
+        Exports::ProviderAndKeyAdmin
     } else {
-        Surface::Provider
+        Exports::Provider
+    };
+    Ok(Surface {
+        exports,
+        speaks_http,
     })
 }
 
@@ -242,9 +258,6 @@ fn objection(name: &str, kind: &str) -> Option<String> {
                 "{shown}: expected one of {offered}, found {interface:?}"
             ))
         }
-        ("wasi:http", _) => Some(format!(
-            "{shown}: expected no outbound HTTP: this version of the host has none to offer yet"
-        )),
         _ => Some(format!(
             "{shown}: expected an interface of {CONTRACT}@{CONTRACT_VERSION} or of \
              wasi:cli/imports@0.2, found package {package:?}"

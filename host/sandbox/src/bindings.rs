@@ -12,17 +12,19 @@ wasmtime::component::bindgen!({
     inline: "
         package keyreel:host;
         world host {
-            import keyreel:key-provider/secrets@0.1.0;
-            import keyreel:key-provider/session-cache@0.1.0;
-            import keyreel:key-provider/log@0.1.0;
-            export keyreel:key-provider/provider@0.1.0;
-            export keyreel:key-provider/key-admin@0.1.0;
+            import keyreel:key-provider/secrets@0.1.1;
+            import keyreel:key-provider/sealed-keys@0.1.1;
+            import keyreel:key-provider/session-cache@0.1.1;
+            import keyreel:key-provider/log@0.1.1;
+            export keyreel:key-provider/provider@0.1.1;
+            export keyreel:key-provider/key-admin@0.1.1;
         }
     ",
     world: "keyreel:host/host",
     imports: {
         "keyreel:key-provider/secrets.get": async | trappable,
         "keyreel:key-provider/secrets.generate": async | trappable,
+        "keyreel:key-provider/sealed-keys.generate": async | trappable,
         "keyreel:key-provider/session-cache": async | trappable,
         default: trappable,
     },

@@ -9,6 +9,7 @@ use wasmtime::component::{Instance, Resource};
 use wasmtime::{Store, error::Context as _};
 
 use crate::bindings::exports::keyreel::key_provider::provider::{Description, Guest, Validated};
+use crate::configuration::Configuration;
 use crate::convert;
 use crate::engine::Ticking;
 use crate::error::Fault;
@@ -61,8 +62,14 @@ impl Call {
             .map_err(|error| convert::error_from_guest(&error))
     }
 
-    /// Before any of the functions below.
-    pub(crate) async fn configure(&mut self, config: &str) -> Result<(), ProviderError> {
+    /// Before any of the functions below. From now on the plugin may send requests.
+    pub(crate) async fn configure(
+        &mut self,
+        configuration: &Arc<Configuration>,
+        call: &CallInfo,
+    ) -> Result<(), ProviderError> {
+        self.store.data_mut().open_egress(configuration, call);
+        let config = configuration.json();
         let answer = self.guest.call_configure(&mut self.store, config).await;
         self.answer(answer)?
             .map_err(|error| convert::error_from_guest(&error))

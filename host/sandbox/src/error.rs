@@ -35,6 +35,22 @@ pub enum SandboxError {
         /// Why.
         source: std::io::Error,
     },
+    /// A grant of egress.
+    #[error("the grant {grant:?} {reason}")]
+    Grant {
+        /// Which.
+        grant: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file of certificate authorities.
+    #[error("the certificate authorities in {file:?} cannot be used: {reason}")]
+    Roots {
+        /// Which file.
+        file: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A plugin is refused. The text tells its vendor what was expected and what was found.

@@ -6,13 +6,16 @@ mod admission;
 mod artefact;
 mod bindings;
 mod call;
+mod configuration;
 mod convert;
+mod egress;
 mod engine;
 mod error;
 mod limiter;
 mod log;
 mod provider;
 mod sandbox;
+mod sealed_keys;
 mod secrets;
 mod sessions;
 mod settings;
@@ -21,7 +24,11 @@ mod state;
 mod tests;
 mod text;
 
+pub use egress::{
+    AwsSigner, Egress, EgressLimits, Network, Origin, OriginGrant, Roots, SystemNetwork, Tls,
+    TlsVersion,
+};
 pub use error::{AdmissionError, SandboxError};
-pub use provider::{Grants, PluginProvider, Validated};
+pub use provider::{Grants, PluginProvider};
 pub use sandbox::Sandbox;
 pub use settings::{ArtefactCache, Limits, SandboxSettings};

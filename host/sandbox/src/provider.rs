@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyreel_keys::{
-    CallInfo, Clock, Envelope, ErrorClass, Health, Kek, KekId, KeyProvider, ProviderDescription,
-    ProviderError, ProviderId, TenantId, TenantVault, UnwrappedDek,
+    CallInfo, Clock, Configured, Envelope, ErrorClass, Health, Kek, KekId, KeyProvider,
+    ProviderDescription, ProviderError, ProviderId, TenantId, TenantVault, UnwrappedDek, Validated,
 };
 use moka::sync::Cache;
 use wasmtime::Engine;
@@ -16,12 +16,14 @@ use wasmtime::component::InstancePre;
 
 use crate::bindings::exports::keyreel::key_provider::{key_admin, provider};
 use crate::call::{Call, no_key_admin};
+use crate::configuration::Configuration;
 use crate::convert;
+use crate::egress::{Egress, Pool};
 use crate::engine::Ticker;
 use crate::error::Fault;
 use crate::sessions::Sessions;
 use crate::settings::Limits;
-use crate::state::{CallState, Purpose};
+use crate::state::{CallState, Keeper, Purpose, Tenancy};
 use crate::text::sanitised;
 
 /// How long a tenant's configuration is remembered: bounds how late a change is seen by a node
@@ -53,29 +55,25 @@ pub(crate) struct Plugin {
     pub(crate) provider: provider::GuestIndices,
     pub(crate) key_admin: Option<key_admin::GuestIndices>,
     pub(crate) sessions: Sessions,
+    /// Whether it imports outbound HTTP: for one that does not, nothing of it is set up.
+    pub(crate) speaks_http: bool,
+    pub(crate) connections: Pool,
 }
 
 /// What an operator allows one plugin beyond the contract. By default nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Grants {
     /// Names of secrets whose bytes the plugin may read.
     pub reveal: BTreeSet<String>,
-}
-
-/// What `validate` says of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Validated {
-    /// Origins that it needs.
-    pub outbound: Vec<String>,
-    /// For the administrator.
-    pub warnings: Vec<String>,
+    /// What it may reach.
+    pub egress: Egress,
 }
 
 /// A plugin as a [`KeyProvider`]: each call runs in a fresh instance, within the limits.
 pub struct PluginProvider {
     pub(crate) plugin: Arc<Plugin>,
     description: ProviderDescription,
-    configurations: Cache<TenantId, Arc<str>>,
+    configurations: Cache<(TenantId, Option<Arc<str>>), Arc<Configuration>>,
 }
 
 impl PluginProvider {
@@ -83,6 +81,7 @@ impl PluginProvider {
         let configurations = Cache::builder()
             .max_capacity(CONFIGURATIONS)
             .time_to_live(CONFIGURATION_TTL)
+            .support_invalidation_closures()
             .build();
         Self {
             plugin,
@@ -103,65 +102,56 @@ impl PluginProvider {
         self.plugin.digest
     }
 
-    /// Asks the plugin whether `config` (JSON) is a configuration for it.
-    ///
-    /// # Errors
-    /// Class `config`: it is not, and why. Others as for any call.
-    pub async fn validate(&self, config: &str) -> Result<Validated, ProviderError> {
-        let answer = within(&self.plugin, self.plugin.host.limits.describe_time, async {
-            Call::begin(&self.plugin, Purpose::Pure, "validate")
-                .await?
-                .validate(config)
-                .await
-        });
-        let answer = answer.await?;
-        if answer.outbound.len() > MAX_VALIDATED || answer.warnings.len() > MAX_VALIDATED {
-            let what = format!("expected at most {MAX_VALIDATED} origins and warnings");
-            return Err(
-                Fault::Malformed(what).into_error(&self.plugin.id, &self.plugin.host.limits)
-            );
-        }
-        let clean = |texts: Vec<String>| texts.iter().map(|text| sanitised(text, 300)).collect();
-        Ok(Validated {
-            outbound: clean(answer.outbound),
-            warnings: clean(answer.warnings),
-        })
-    }
-
     /// An instance with the tenant's configuration.
     async fn configured(&self, call: &CallInfo, purpose: Purpose) -> Result<Call, ProviderError> {
-        let configuration = self.configuration(&call.tenant).await?;
+        let configuration = self.configuration(call).await?;
         let mut instance = Call::begin(&self.plugin, purpose, &call.request_id).await?;
-        instance.configure(&configuration).await?;
+        instance.configure(&configuration, call).await?;
         Ok(instance)
     }
 
-    async fn configuration(&self, tenant: &TenantId) -> Result<Arc<str>, ProviderError> {
-        if let Some(configuration) = self.configurations.get(tenant) {
+    async fn configuration(&self, call: &CallInfo) -> Result<Arc<Configuration>, ProviderError> {
+        let id = match &call.configured {
+            Configured::Plain => None,
+            Configured::Saved(id) => Some(Arc::clone(id)),
+            Configured::Trial(trial) => return Ok(Arc::new(Configuration::new(&trial.json))),
+        };
+        let key = (call.tenant.clone(), id);
+        if let Some(configuration) = self.configurations.get(&key) {
             return Ok(configuration);
         }
         let vault = &self.plugin.host.vault;
-        let configuration: Arc<str> = vault
-            .configuration(tenant, &self.plugin.id)
+        let json = vault
+            .configuration(&call.tenant, &self.plugin.id, call.configured.id())
             .await
-            .map_err(|error| convert::vault_error(&error))?
-            .into();
-        self.configurations
-            .insert(tenant.clone(), Arc::clone(&configuration));
+            .map_err(|error| convert::vault_error(&error))?;
+        let configuration = Arc::new(Configuration::new(&json));
+        self.configurations.insert(key, Arc::clone(&configuration));
         Ok(configuration)
     }
 }
 
 #[async_trait]
 impl KeyProvider for PluginProvider {
-    /// Its configuration and its upstream tokens.
+    /// Its configuration, its upstream tokens and its connections.
     fn purge(&self, tenant: &TenantId) {
-        self.configurations.invalidate(tenant);
+        let owner = tenant.clone();
+        let forgotten = self
+            .configurations
+            .invalidate_entries_if(move |(tenant, _), _| *tenant == owner);
+        if forgotten.is_err() {
+            self.configurations.invalidate_all();
+        }
         self.plugin.sessions.forget(tenant);
+        self.plugin.connections.purge(tenant);
     }
 
     fn describe(&self) -> &ProviderDescription {
         &self.description
+    }
+
+    async fn validate(&self, config: &str) -> Result<Validated, ProviderError> {
+        validated(&self.plugin, config).await
     }
 
     async fn unwrap_dek(
@@ -172,7 +162,7 @@ impl KeyProvider for PluginProvider {
     ) -> Result<UnwrappedDek, ProviderError> {
         within(&self.plugin, call.deadline, async {
             let instance = self
-                .configured(call, Purpose::Use(call.tenant.clone()))
+                .configured(call, Purpose::Use(Tenancy::of(call)))
                 .await?;
             instance.unwrap_dek(call, kek, envelope).await
         })
@@ -189,7 +179,7 @@ impl KeyProvider for PluginProvider {
             return Err(no_key_admin(&self.plugin));
         }
         let (kek, minted) = within(&self.plugin, call.deadline, async {
-            let purpose = Purpose::Mint(call.tenant.clone(), id.clone());
+            let purpose = Purpose::Mint(Tenancy::of(call), id.clone());
             let instance = self.configured(call, purpose).await?;
             instance.generate_kek(call, id, algorithm).await
         })
@@ -205,6 +195,9 @@ impl KeyProvider for PluginProvider {
                 ),
             ));
         }
+        if minted.keeper == Keeper::KeyService {
+            return Ok(kek);
+        }
         // Kept only now: a call that failed leaves no key behind, and its name free.
         let vault = &self.plugin.host.vault;
         vault
@@ -217,12 +210,35 @@ impl KeyProvider for PluginProvider {
     async fn health(&self, call: &CallInfo) -> Result<Health, ProviderError> {
         within(&self.plugin, call.deadline, async {
             let instance = self
-                .configured(call, Purpose::Use(call.tenant.clone()))
+                .configured(call, Purpose::Use(Tenancy::of(call)))
                 .await?;
             instance.health(call).await
         })
         .await
     }
+}
+
+/// What the plugin says of a configuration, within bounds.
+pub(crate) async fn validated(
+    plugin: &Arc<Plugin>,
+    config: &str,
+) -> Result<Validated, ProviderError> {
+    let answer = within(plugin, plugin.host.limits.describe_time, async {
+        Call::begin(plugin, Purpose::Pure, "validate")
+            .await?
+            .validate(config)
+            .await
+    });
+    let answer = answer.await?;
+    if answer.outbound.len() > MAX_VALIDATED || answer.warnings.len() > MAX_VALIDATED {
+        let what = format!("expected at most {MAX_VALIDATED} origins and warnings");
+        return Err(Fault::Malformed(what).into_error(&plugin.id, &plugin.host.limits));
+    }
+    let clean = |texts: Vec<String>| texts.iter().map(|text| sanitised(text, 300)).collect();
+    Ok(Validated {
+        outbound: clean(answer.outbound),
+        warnings: clean(answer.warnings),
+    })
 }
 
 /// Ends `work` at the deadline, wherever it stands: the store is dropped with it.

@@ -8,11 +8,12 @@ use keyreel_keys::{Clock, ProviderDescription, ProviderId, TenantVault};
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
-use crate::admission::{self, Surface};
+use crate::admission::{self, Exports};
 use crate::artefact::Artefacts;
 use crate::bindings::exports::keyreel::key_provider::{key_admin, provider};
 use crate::bindings::keyreel::key_provider as contract;
 use crate::call::Call;
+use crate::egress::Pool;
 use crate::engine::{self, Ticker};
 use crate::error::{AdmissionError, SandboxError};
 use crate::provider::{Grants, Host, Plugin, PluginProvider, within};
@@ -114,9 +115,9 @@ impl Sandbox {
             .instantiate_pre(&compiled)
             .map_err(types("the imports"))?;
         let provider = provider::GuestIndices::new(&instance).map_err(types("export provider"))?;
-        let key_admin = match surface {
-            Surface::Provider => None,
-            Surface::ProviderAndKeyAdmin => {
+        let key_admin = match surface.exports {
+            Exports::Provider => None,
+            Exports::ProviderAndKeyAdmin => {
                 Some(key_admin::GuestIndices::new(&instance).map_err(types("export key-admin"))?)
             }
         };
@@ -130,6 +131,8 @@ impl Sandbox {
             provider,
             key_admin,
             sessions: Sessions::new(),
+            speaks_http: surface.speaks_http,
+            connections: Pool::default(),
         });
         let description = describe(&plugin).await?;
         plugin.secrets.get_or_init(|| description.secrets.clone());
@@ -186,8 +189,10 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<CallState>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     contract::types::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     contract::secrets::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    contract::sealed_keys::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     contract::session_cache::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     contract::log::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     Ok(linker)
 }
 

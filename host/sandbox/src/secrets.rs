@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use keyreel_format::Dek;
 use keyreel_format::wrap::{PrivateKey, WrapAlgorithm};
-use keyreel_keys::{ErrorClass, ProviderError, TenantId, VaultError};
+use keyreel_keys::{ErrorClass, ProviderError, VaultError};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
@@ -15,7 +15,7 @@ use crate::bindings::keyreel::key_provider::types::{self, Error};
 use crate::convert;
 use crate::error::Fault;
 use crate::provider::Plugin;
-use crate::state::{CallState, Minted, Purpose};
+use crate::state::{CallState, Keeper, Minted, Purpose, Tenancy};
 
 /// Names of private KEKs begin so; all others are secrets of the configuration.
 const KEK_PREFIX: &str = "kek/";
@@ -46,26 +46,25 @@ pub enum Reveal {
 /// Bytes of one imported secret: many times what any key or token takes.
 const MAX_IMPORT: usize = 64 << 10;
 /// What one operation with a private key costs of [`WORK`](crate::state::WORK).
-const KEY_OPERATION: u64 = 4096;
+pub(crate) const KEY_OPERATION: u64 = 4096;
 
 /// What authenticating `data` costs: a unit is about a microsecond.
 fn mac_work(data: &[u8]) -> u64 {
     1 + data.len() as u64 / 1024
 }
 
-type Answer<T> = wasmtime::Result<Result<T, Error>>;
+pub(crate) type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl Host for CallState {
     async fn get(&mut self, name: String) -> Answer<Resource<Secret>> {
         self.count_host_call();
         // The tenant is the call's, whatever the guest names: no name reaches another tenant.
-        let Some(tenant) = self.purpose.tenant().cloned() else {
+        let Some(tenancy) = self.purpose.tenancy() else {
             return Ok(Err(pure()));
         };
-        let plugin = Arc::clone(&self.plugin);
         let secret = match self.being_minted(&name) {
             Some(key) => Ok(Secret::PrivateKey(key)),
-            None => lookup(&plugin, &tenant, &name).await,
+            None => lookup(&self.plugin, tenancy, &name).await,
         };
         match secret {
             Ok(secret) => self.handle(secret).map(Ok),
@@ -75,7 +74,7 @@ impl Host for CallState {
 
     async fn generate(&mut self, name: String, algorithm: String) -> Answer<Resource<Secret>> {
         self.count_host_call();
-        let key = match self.mint(&name, &algorithm).await {
+        let key = match self.mint(&name, &algorithm, Keeper::Host).await {
             Ok(key) => key,
             Err(error) => return Ok(Err(error)),
         };
@@ -190,7 +189,7 @@ impl HostSecret for CallState {
 impl types::Host for CallState {}
 
 impl CallState {
-    fn handle(&mut self, secret: Secret) -> wasmtime::Result<Resource<Secret>> {
+    pub(crate) fn handle(&mut self, secret: Secret) -> wasmtime::Result<Resource<Secret>> {
         self.table.push(secret).map_err(|_| Fault::Handles.into())
     }
 
@@ -208,7 +207,12 @@ impl CallState {
         }
     }
 
-    async fn mint(&mut self, name: &str, algorithm: &str) -> Result<Arc<PrivateKey>, Error> {
+    pub(crate) async fn mint(
+        &mut self,
+        name: &str,
+        algorithm: &str,
+        keeper: Keeper,
+    ) -> Result<Arc<PrivateKey>, Error> {
         match &self.purpose {
             Purpose::Mint(_, id) if id.as_str() == name && self.minted.is_none() => {}
             _ => {
@@ -234,13 +238,15 @@ impl CallState {
         let key = Arc::new(key);
         self.minted = Some(Minted {
             algorithm,
+            keeper,
             key: Arc::clone(&key),
         });
         Ok(key)
     }
 }
 
-async fn lookup(plugin: &Plugin, tenant: &TenantId, name: &str) -> Result<Secret, Error> {
+async fn lookup(plugin: &Plugin, tenancy: &Tenancy, name: &str) -> Result<Secret, Error> {
+    let Tenancy { tenant, configured } = tenancy;
     let vault = &plugin.host.vault;
     if !is_name(name) {
         return Err(refusal(
@@ -267,10 +273,13 @@ async fn lookup(plugin: &Plugin, tenant: &TenantId, name: &str) -> Result<Secret
         let message = format!("`describe` does not name the secret {name:?}");
         return Err(refusal(ErrorClass::Config, "secrets.undeclared", message));
     }
-    let bytes = vault
-        .secret(tenant, &plugin.id, name)
-        .await
-        .map_err(vault_failed)?;
+    let bytes = match configured.trial() {
+        Some(trial) => trial.secrets.get(name).cloned(),
+        None => vault
+            .secret(tenant, &plugin.id, configured.id(), name)
+            .await
+            .map_err(vault_failed)?,
+    };
     let granted = plugin.grants.reveal.contains(name);
     let reveal = if granted {
         Reveal::Granted
@@ -327,11 +336,11 @@ fn is_name(name: &str) -> bool {
             .all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
-fn parse(algorithm: &str) -> Result<WrapAlgorithm, Error> {
+pub(crate) fn parse(algorithm: &str) -> Result<WrapAlgorithm, Error> {
     WrapAlgorithm::parse(algorithm).map_err(|error| unusable(&error))
 }
 
-fn unusable(error: &keyreel_format::Error) -> Error {
+pub(crate) fn unusable(error: &keyreel_format::Error) -> Error {
     refusal(ErrorClass::Request, "secrets.unusable", error.to_string())
 }
 
@@ -355,7 +364,7 @@ fn vault_failed(error: VaultError) -> Error {
     convert::error_to_guest(&convert::vault_error(&error))
 }
 
-fn refusal(class: ErrorClass, code: &str, message: impl Into<String>) -> Error {
+pub(crate) fn refusal(class: ErrorClass, code: &str, message: impl Into<String>) -> Error {
     convert::error_to_guest(&ProviderError::new(class, code, message))
 }
 

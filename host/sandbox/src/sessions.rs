@@ -1,4 +1,5 @@
-//! Small entries that outlive an instance: upstream tokens. Scoped to one plugin and one tenant.
+//! Small entries that outlive an instance: upstream tokens. Scoped to one plugin, one tenant and
+//! one of its configurations; a configuration that is only tried has none.
 //! Not for: anything that must not be forgotten.
 
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use moka::sync::Cache;
 use zeroize::Zeroizing;
 
 use crate::bindings::keyreel::key_provider::session_cache::Host;
-use crate::state::CallState;
+use crate::state::{CallState, Tenancy};
 
 /// Tenants remembered per plugin.
 const TENANTS: u64 = 10_000;
@@ -24,7 +25,10 @@ const VALUE_LEN: usize = 16 << 10;
 const MAX_TTL_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// One plugin's entries. Gone with the plugin, so a plugin of another digest never sees them.
-pub(crate) struct Sessions(Cache<TenantId, Arc<Mutex<Entries>>>);
+pub(crate) struct Sessions(Cache<Scope, Arc<Mutex<Entries>>>);
+
+/// A tenant, and the id of its configuration.
+type Scope = (TenantId, Option<String>);
 
 #[derive(Default)]
 struct Entries(HashMap<String, Entry>);
@@ -41,17 +45,25 @@ impl Sessions {
             Cache::builder()
                 .max_capacity(TENANTS)
                 .time_to_idle(idle)
+                .support_invalidation_closures()
                 .build(),
         )
     }
 
     /// Forgets what one tenant has.
     pub(crate) fn forget(&self, tenant: &TenantId) {
-        self.0.invalidate(tenant);
+        let owner = tenant.clone();
+        let forgotten = self
+            .0
+            .invalidate_entries_if(move |(tenant, _), _| *tenant == owner);
+        if forgotten.is_err() {
+            self.0.invalidate_all();
+        }
     }
 
-    fn of(&self, tenant: &TenantId) -> Arc<Mutex<Entries>> {
-        self.0.get_with_by_ref(tenant, Arc::default)
+    fn of(&self, tenant: &TenantId, configuration: Option<&str>) -> Arc<Mutex<Entries>> {
+        let scope = (tenant.clone(), configuration.map(str::to_owned));
+        self.0.get_with(scope, Arc::default)
     }
 }
 
@@ -115,11 +127,13 @@ impl CallState {
         self.plugin.host.clock.now_ms()
     }
 
-    /// Pure calls have no tenant and so no entries.
+    /// Pure calls have no tenant and so no entries; nor has a configuration that is tried.
     async fn with_entries<T>(&mut self, f: impl FnOnce(&mut Entries) -> T) -> Option<T> {
-        let tenant = self.purpose.tenant()?.clone();
-        let plugin = Arc::clone(&self.plugin);
-        let entries = plugin.sessions.of(&tenant);
+        let Tenancy { tenant, configured } = self.purpose.tenancy()?;
+        if configured.trial().is_some() {
+            return None;
+        }
+        let entries = self.plugin.sessions.of(tenant, configured.id());
         let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
         Some(f(&mut entries))
     }

@@ -2,18 +2,24 @@
 //! Not for: what a host function does (see `secrets`, `sessions`, `log`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyreel_format::wrap::{PrivateKey, WrapAlgorithm};
-use keyreel_keys::{KekId, TenantId};
+use keyreel_keys::{CallInfo, Configured, KekId, TenantId};
+use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
+use crate::configuration::Configuration;
+use crate::egress::{Caller, Outbound};
 use crate::engine::Ticker;
 use crate::error::Fault;
 use crate::limiter::Limiter;
 use crate::log::{CallLog, Stdio};
 use crate::provider::Plugin;
+use crate::sealed_keys::Placeholders;
 
 /// The most that `wasi:random` gives at once.
 const MAX_RANDOM_BYTES: u64 = 64 << 10;
@@ -23,24 +29,54 @@ pub(crate) enum Purpose {
     /// `describe`, `validate`: no tenant, no secrets.
     Pure,
     /// `health`, `unwrap-dek`.
-    Use(TenantId),
+    Use(Tenancy),
     /// `generate-kek`: one key may be generated, under this name.
-    Mint(TenantId, KekId),
+    Mint(Tenancy, KekId),
 }
 
-impl Purpose {
-    pub(crate) fn tenant(&self) -> Option<&TenantId> {
-        match self {
-            Self::Pure => None,
-            Self::Use(tenant) | Self::Mint(tenant, _) => Some(tenant),
+/// For which tenant a call is made, and under which of its configurations.
+pub(crate) struct Tenancy {
+    pub(crate) tenant: TenantId,
+    pub(crate) configured: Configured,
+}
+
+impl Tenancy {
+    pub(crate) fn of(call: &CallInfo) -> Self {
+        Self {
+            tenant: call.tenant.clone(),
+            configured: call.configured.clone(),
         }
     }
 }
 
-/// A key that `secrets.generate` made, until `generate-kek` has returned well.
+impl Purpose {
+    pub(crate) fn tenant(&self) -> Option<&TenantId> {
+        self.tenancy().map(|tenancy| &tenancy.tenant)
+    }
+
+    pub(crate) fn tenancy(&self) -> Option<&Tenancy> {
+        match self {
+            Self::Pure => None,
+            Self::Use(tenancy) | Self::Mint(tenancy, _) => Some(tenancy),
+        }
+    }
+}
+
+/// A key that `secrets.generate` or `sealed-keys.generate` made, until `generate-kek` has returned
+/// well.
 pub(crate) struct Minted {
     pub(crate) algorithm: WrapAlgorithm,
+    pub(crate) keeper: Keeper,
     pub(crate) key: Arc<PrivateKey>,
+}
+
+/// Who keeps a minted key once the call is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeper {
+    /// The vault.
+    Host,
+    /// A key service, sealed, in `kek.sealed`: here it is forgotten.
+    KeyService,
 }
 
 /// The store's data.
@@ -48,10 +84,13 @@ pub(crate) struct CallState {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) purpose: Purpose,
     pub(crate) minted: Option<Minted>,
+    /// What stands in the guest's requests for keys that are not its to see.
+    pub(crate) placeholders: Placeholders,
     pub(crate) table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) log: CallLog,
     wasi: WasiCtx,
+    outbound: Outbound,
     meter: Meter,
     work_left: u64,
 }
@@ -79,6 +118,8 @@ impl CallState {
             table,
             purpose,
             minted: None,
+            placeholders: Placeholders::default(),
+            outbound: Outbound::closed(),
             limiter: Limiter::new(limits),
             log,
             meter: Meter::new(Arc::clone(&host.ticker), limits),
@@ -100,7 +141,21 @@ impl CallState {
         store
     }
 
-    /// Counts a call of a host function of the contract. WASI's are counted by `ctx`.
+    /// From now on requests go out, to where `configuration` needs them to.
+    pub(crate) fn open_egress(&mut self, configuration: &Arc<Configuration>, call: &CallInfo) {
+        if !self.plugin.speaks_http {
+            return;
+        }
+        self.outbound.open(Caller {
+            plugin: Arc::clone(&self.plugin),
+            tenant: call.tenant.clone(),
+            configuration: Arc::clone(configuration),
+            placeholders: self.placeholders.clone(),
+            deadline: Instant::now() + call.deadline - margin(call.deadline),
+        });
+    }
+
+    /// Counts a call of a host function of the contract. WASI's are counted by `ctx` and `http`.
     pub(crate) fn count_host_call(&mut self) {
         self.meter.host_calls += 1;
     }
@@ -123,6 +178,23 @@ impl WasiView for CallState {
             table: &mut self.table,
         }
     }
+}
+
+impl WasiHttpView for CallState {
+    /// As `ctx`, for outbound HTTP.
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.count_host_call();
+        WasiHttpCtxView {
+            hooks: &mut self.outbound.hooks,
+            table: &mut self.table,
+            ctx: &mut self.outbound.context,
+        }
+    }
+}
+
+/// What a guest is left of its time once a request has used up the rest, to say what happened.
+fn margin(deadline: Duration) -> Duration {
+    (deadline / 20).min(Duration::from_millis(50))
 }
 
 /// CPU time and host calls.

@@ -4,8 +4,10 @@
 #[path = "../tests/plugins/support.rs"]
 mod support;
 
+mod remote;
+
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use keyreel_format::wrap::PrivateKey;
@@ -15,7 +17,7 @@ use wasmtime::{Config, LinearMemory, MemoryCreator, MemoryType};
 
 use self::support::{HPKE, MemoryVault, RSA, call, guests, kek, seal};
 use crate::error::Fault;
-use crate::provider::PluginProvider;
+use crate::provider::{Grants, PluginProvider};
 use crate::sandbox::Sandbox;
 use crate::settings::{Limits, SandboxSettings};
 use crate::state::{CallState, Purpose};
@@ -151,6 +153,16 @@ async fn admit(
     id: &str,
     component: &[u8],
 ) -> PluginProvider {
+    admit_with(memories, vault, id, component, Grants::default()).await
+}
+
+async fn admit_with(
+    memories: &Arc<Memories>,
+    vault: &Arc<MemoryVault>,
+    id: &str,
+    component: &[u8],
+    grants: Grants,
+) -> PluginProvider {
     let limits = Limits::default();
     let mut config: Config = crate::engine::config(&limits);
     // Every access is checked, so that plain memory of ours will do.
@@ -167,7 +179,7 @@ async fn admit(
     let shared = Arc::clone(vault);
     let sandbox = Sandbox::with_config(&config, settings, shared, Arc::new(SystemClock)).unwrap();
     sandbox
-        .admit(ProviderId::parse(id).unwrap(), component, None)
+        .admit_with(ProviderId::parse(id).unwrap(), component, None, grants)
         .await
         .unwrap()
 }
@@ -218,6 +230,8 @@ struct Memories(Mutex<Vec<Arc<Region>>>);
 struct Region {
     bytes: Box<[AtomicU8]>,
     size: AtomicUsize,
+    /// Whether the instance that it belonged to is gone.
+    released: AtomicBool,
 }
 
 impl Memories {
@@ -247,6 +261,21 @@ impl Memories {
         })
     }
 
+    /// How many there are, and how many of them an instance still has.
+    fn count(&self) -> (usize, usize) {
+        let all = self.0.lock().unwrap();
+        let held = all
+            .iter()
+            .filter(|region| !region.released.load(Ordering::SeqCst));
+        (all.len(), held.count())
+    }
+
+    /// Forgets those that are gone.
+    fn forget(&self) {
+        let held = |region: &Arc<Region>| !region.released.load(Ordering::SeqCst);
+        self.0.lock().unwrap().retain(held);
+    }
+
     fn bytes(&self) -> usize {
         self.0
             .lock()
@@ -260,6 +289,12 @@ impl Memories {
 struct Creator(Arc<Memories>);
 
 struct Memory(Arc<Region>);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.0.released.store(true, Ordering::SeqCst);
+    }
+}
 
 #[expect(
     unsafe_code,
@@ -282,6 +317,7 @@ unsafe impl MemoryCreator for Creator {
         let region = Arc::new(Region {
             bytes,
             size: AtomicUsize::new(minimum),
+            released: AtomicBool::new(false),
         });
         self.0.0.lock().unwrap().push(Arc::clone(&region));
         Ok(Box::new(Memory(region)))

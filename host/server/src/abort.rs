@@ -1,12 +1,12 @@
-//! Aborting a connection: what lies in its buffers is not delivered, and the client sees an error,
-//! never a clean end.
+//! Aborting a stream: what lies in its buffers is not delivered, and the client sees an error, never
+//! a clean end. In HTTP/1.1 a stream is its connection; in HTTP/2 the others on it go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// A handle on one connection. Given to its requests, watched by the task that serves it.
+/// A handle on one connection or stream. Given to its requests, watched by the task that serves it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Abort(Arc<State>);
 
@@ -17,7 +17,7 @@ struct State {
 }
 
 impl Abort {
-    /// Ends the connection now.
+    /// Ends it now.
     pub(crate) fn abort(&self) {
         self.0.aborted.store(true, Ordering::Release);
         self.0.notify.notify_one();

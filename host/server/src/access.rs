@@ -2,11 +2,12 @@
 //! there is nothing to ask the catalogue with.
 //! Not for: what a grant opens (see `grants`).
 
+mod caller;
 mod csrf;
 mod door;
 pub(crate) mod password;
 mod secret;
-mod throttle;
+pub(crate) mod throttle;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use keyreel_format::TenantId;
-use keyreel_library::{Credential, CredentialKind, Role};
+use keyreel_library::{Credential, CredentialKind, Role, Tenant};
 
 use crate::problem::{Code, Problem};
+use crate::request::RequestInfo;
 use crate::state::App;
 
+pub(crate) use caller::Caller;
 pub(crate) use csrf::refuse_cross_site;
 pub(crate) use door::{Attempts, Door, Refused};
 pub(crate) use secret::{NewSecret, TOKEN_PREFIX, hash as hash_secret};
@@ -136,10 +139,16 @@ pub(crate) trait AtLeast: Send + Sync + 'static {
     const ROLE: Role;
 }
 
+/// Does everything within a tenant.
+pub(crate) struct Admin;
 /// Finds and plays.
 pub(crate) struct Agent;
 /// Reads the audit log as well.
 pub(crate) struct Supervisor;
+
+impl AtLeast for Admin {
+    const ROLE: Role = Role::Admin;
+}
 
 impl AtLeast for Agent {
     const ROLE: Role = Role::Agent;
@@ -202,6 +211,64 @@ impl<R: AtLeast> FromRequestParts<App> for Holding<R> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         Self::new(Access::from_request_parts(parts, app).await?)
     }
+}
+
+/// The one tenant that an administrator's request is about: the only one that the caller administers,
+/// or the one that `?tenant=` names.
+pub(crate) struct Administered {
+    access: Access,
+    tenant: Tenant,
+}
+
+impl Administered {
+    /// The tenant.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// Who.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+}
+
+impl FromRequestParts<App> for Administered {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let admin = Holding::<Admin>::from_request_parts(parts, app).await?;
+        let query = parts.uri.query().unwrap_or_default();
+        let named =
+            url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "tenant");
+        let wanted = match (&named, admin.tenants()) {
+            (Some((_, id)), tenants) => tenants.iter().find(|tenant| tenant.as_str() == id),
+            (None, [only]) => Some(only),
+            (None, _) => {
+                return Err(Problem::new(
+                    Code::BadRequest,
+                    "You administer several organisations: name one with ?tenant=.",
+                ));
+            }
+        };
+        let wanted = wanted.ok_or_else(no_tenant)?;
+        let tenant = app.catalogue().tenant(wanted).await?;
+        let tenant = tenant.ok_or_else(no_tenant)?;
+        if let Some(info) = parts.extensions.get::<RequestInfo>() {
+            info.of(&tenant.id);
+        }
+        Ok(Self {
+            access: admin.access,
+            tenant,
+        })
+    }
+}
+
+/// The same whether it never was or is another's.
+pub(crate) fn no_tenant() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "There is no such organisation, or it is not yours to administer.",
+    )
 }
 
 #[cfg(test)]

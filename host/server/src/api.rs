@@ -1,9 +1,11 @@
-//! `/api/v1`: what the pages and other programs ask for. Routes and their documentation are
+//! `/api/v1` and `/api/v2`: what the pages and other programs ask for. Routes and their documentation are
 //! collected together; `docs/openapi.json` is what comes out.
 //! Not for: the media themselves (see `media`).
 
 pub(crate) mod audit;
 mod extract;
+mod ingest;
+mod keys;
 mod model;
 mod paging;
 mod playback;
@@ -24,12 +26,16 @@ use crate::request::within;
 use crate::settings::LimitSettings;
 use crate::state::App;
 
-pub(crate) use extract::{Id, JsonBody, Query};
+pub(crate) use extract::{Id, JsonBody, Query, Whose};
+pub(crate) use keys::Keys;
 pub(crate) use playback::{media_file_name, part_kind};
 
 /// The API's routes.
 pub(crate) fn routes(limits: &LimitSettings) -> axum::Router<App> {
-    let (router, document) = documented().split_for_parts();
+    let (router, _) = documented().split_for_parts();
+    // What takes as long as a recording is long is bound by its own limits.
+    let (long, _) = long().split_for_parts();
+    let document = openapi();
     router
         .route(
             "/api/v1/openapi.json",
@@ -40,12 +46,18 @@ pub(crate) fn routes(limits: &LimitSettings) -> axum::Router<App> {
             limits.request_timeout(),
             within,
         ))
+        .merge(long.layer(DefaultBodyLimit::disable()))
 }
 
 /// The API's description, as `docs/openapi.json` has it.
 #[must_use]
 pub fn openapi() -> OpenApi {
-    documented().split_for_parts().1
+    documented().merge(long()).split_for_parts().1
+}
+
+/// Routes whose requests take as long as it takes to send a recording.
+fn long() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(ingest::create))
 }
 
 fn documented() -> OpenApiRouter<App> {
@@ -68,6 +80,21 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(recordings::show))
         .routes(routes!(playback::grant))
         .routes(routes!(audit::list))
+        .routes(routes!(ingest::sealed))
+        .routes(routes!(
+            keys::configurations::list,
+            keys::configurations::create
+        ))
+        .routes(routes!(keys::configurations::validate))
+        .routes(routes!(
+            keys::configurations::show,
+            keys::configurations::replace
+        ))
+        .routes(routes!(keys::recording_keys::list))
+        .routes(routes!(keys::recording_keys::register))
+        .routes(routes!(keys::purge::purge))
+        .routes(routes!(keys::purge::disable))
+        .routes(routes!(keys::purge::enable))
 }
 
 #[derive(utoipa::OpenApi)]
@@ -82,6 +109,7 @@ fn documented() -> OpenApiRouter<App> {
     tags(
         (name = "session", description = "Signing in and out"),
         (name = "recordings", description = "Finding and playing recordings"),
+        (name = "keys", description = "Key services and keys, for administrators"),
         (name = "audit", description = "What was done")
     )
 )]

@@ -1,6 +1,9 @@
 //! Connections: accepted, perhaps wrapped in TLS, served until they end, are drained or cut.
 //! Not for: what is answered on them (see `server`).
 
+mod addresses;
+mod progress;
+mod streams;
 mod tcp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +19,7 @@ use http::{StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::Service as _;
@@ -24,10 +27,13 @@ use tower::Service as _;
 use crate::abort::Abort;
 use crate::metrics::Metrics;
 use crate::problem::{Code, Problem};
-use crate::settings::LimitSettings;
+use crate::settings::{LimitSettings, ListenSettings};
 use crate::shutdown::Phase;
 use crate::tls::Acceptor;
-use tcp::{Progress, Tcp};
+use addresses::Addresses;
+use progress::Progress;
+use streams::{Stream, Streams};
+use tcp::Tcp;
 
 /// Who is at the other end of the connection: behind a proxy, the proxy.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +61,7 @@ pub(crate) struct Accepting {
     pub(crate) listener: TcpListener,
     pub(crate) tls: Option<Acceptor>,
     pub(crate) router: Router,
+    pub(crate) settings: ListenSettings,
     pub(crate) limits: LimitSettings,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: watch::Receiver<Phase>,
@@ -67,11 +74,13 @@ impl Accepting {
             listener,
             tls,
             router,
+            settings,
             limits,
             metrics,
             mut phase,
         } = self;
         let room = Arc::new(Semaphore::new(limits.connections as usize));
+        let addresses = Addresses::new(limits.connections_per_address, &settings);
         let shared = Arc::new(Serving {
             tls,
             router,
@@ -87,12 +96,19 @@ impl Accepting {
             let Some((stream, peer, room)) = accepted else {
                 continue;
             };
+            let Some(counted) = addresses.enter(peer.ip()) else {
+                tracing::debug!(%peer, "an address has too many connections");
+                metrics.turned_away();
+                // Closed without waiting for anything, which would take a descriptor all the same.
+                let _ = stream.set_zero_linger();
+                continue;
+            };
             let (shared, metrics, phase) = (shared.clone(), metrics.clone(), phase.clone());
             connections.spawn(async move {
                 metrics.connected();
                 shared.serve(stream, peer, phase).await;
                 metrics.disconnected();
-                drop(room);
+                drop((room, counted));
             });
         }
         drop(listener);
@@ -154,14 +170,18 @@ impl Serving {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let service = self.service(peer, &driving.abort);
+        let service = self.service(peer, Handle::Connection(driving.abort.clone()));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout())
             .max_buf_size(WRITE_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
+        // Between requests it is `header_read_timeout` that lets it go.
+        let idle = std::future::pending();
         driving
-            .drive(connection, |connection| connection.graceful_shutdown())
+            .drive(connection, idle, |connection| {
+                connection.graceful_shutdown();
+            })
             .await;
     }
 
@@ -169,8 +189,9 @@ impl Serving {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let service = self.service(peer, &driving.abort);
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let service = self.service(peer, Handle::Stream);
+        let streams = Streams::new(driving.stalled);
+        let connection = http2::Builder::new(streams.clone())
             .timer(TokioTimer::new())
             .max_header_list_size(MAX_HEADER_LIST)
             .max_send_buf_size(WRITE_BUFFER)
@@ -178,14 +199,16 @@ impl Serving {
             .keep_alive_timeout(PING_LIMIT)
             .serve_connection(TokioIo::new(stream), service);
         driving
-            .drive(connection, |connection| connection.graceful_shutdown())
+            .drive(connection, streams.idle(), |connection| {
+                connection.graceful_shutdown();
+            })
             .await;
     }
 
     fn service(
         &self,
         peer: SocketAddr,
-        abort: &Abort,
+        handle: Handle,
     ) -> impl hyper::service::Service<
         http::Request<Incoming>,
         Response = axum::response::Response,
@@ -194,22 +217,41 @@ impl Serving {
     > + Send
     + use<> {
         let router = self.router.clone();
-        let abort = abort.clone();
         service_fn(move |request: http::Request<Incoming>| {
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Peer(peer));
-            request.extensions_mut().insert(abort.clone());
-            let answering = router.clone().call(request);
+            let (mut router, handle) = (router.clone(), handle.clone());
+            // Run by the task of its stream, which is how it finds it.
             async move {
-                let mut response = answering.await?;
+                let (abort, stream) = match handle {
+                    Handle::Connection(abort) => (abort, None),
+                    Handle::Stream => {
+                        let stream = Stream::current();
+                        (stream.abort.clone(), Some(stream))
+                    }
+                };
+                request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(abort);
+                let mut response = router.call(request).await?;
                 if response.status() == StatusCode::NOT_MODIFIED {
                     // axum says 0, which would be the length of what the client has (RFC 9110 §8.6).
                     response.headers_mut().remove(header::CONTENT_LENGTH);
+                }
+                if let Some(stream) = stream {
+                    response = response.map(|body| stream.watch(body));
                 }
                 Ok(response)
             }
         })
     }
+}
+
+/// What a request's stream is aborted by.
+#[derive(Clone)]
+enum Handle {
+    /// The connection's, HTTP/1.1.
+    Connection(Abort),
+    /// Its own, HTTP/2.
+    Stream,
 }
 
 /// What can end a connection from outside.
@@ -221,13 +263,18 @@ struct Driving {
 }
 
 impl Driving {
-    async fn drive<C, E>(mut self, connection: C, drain: impl Fn(Pin<&mut C>))
-    where
+    async fn drive<C, E>(
+        mut self,
+        connection: C,
+        idle: impl Future<Output = ()>,
+        drain: impl Fn(Pin<&mut C>),
+    ) where
         C: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
     {
         let mut connection = pin!(connection);
         let mut stalled = pin!(self.progress.stalled(self.stalled));
+        let mut idle = pin!(idle);
         let mut next = Phase::Draining;
         loop {
             tokio::select! {
@@ -244,6 +291,7 @@ impl Driving {
                     self.abort.abort();
                     return;
                 }
+                () = idle.as_mut() => break,
                 _ = self.phase.wait_for(|phase| *phase >= next) => {
                     if next == Phase::Cut {
                         self.abort.abort();
@@ -254,9 +302,16 @@ impl Driving {
                 }
             }
         }
+        drain(connection.as_mut());
+        let ended = tokio::time::timeout(GOODBYE, connection).await;
+        if ended.is_err() {
+            self.abort.abort();
+        }
     }
 }
 
+/// For a client to take its leave of an idle connection.
+const GOODBYE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a connection may hold of an answer before it is written.
 const WRITE_BUFFER: usize = 256 * 1024;

@@ -4,6 +4,8 @@
 //!
 //! A grant is a secret while it lives: no `Debug`, and never in a log.
 
+use std::time::Duration;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -99,6 +101,12 @@ impl GrantKey {
 }
 
 impl Grant {
+    /// Whether even what was begun under it has to end.
+    pub(crate) fn is_over(&self, now_ms: u64) -> bool {
+        let grace_ms = u64::try_from(GRACE.as_millis()).unwrap_or(0);
+        self.expires_ms.saturating_add(grace_ms) <= now_ms
+    }
+
     /// version, kind, parts, expiry, id, credential, then tenant and recording with their lengths.
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(160);
@@ -162,6 +170,9 @@ fn name<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(head).ok()
 }
 
+/// A stream that was begun in time is not cut off in the middle of a word: the page asks for a new
+/// grant before the old one ends, and needs a moment to change over.
+const GRACE: Duration = Duration::from_secs(60);
 const VERSION: u8 = 1;
 const BEARER: u8 = 1;
 const SESSION: u8 = 2;

@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     bytes: Family<RouteLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     connections: Gauge,
+    turned_away: Counter,
     integrity: Counter,
     cuts: Counter,
 }
@@ -63,6 +64,12 @@ impl Metrics {
         );
         let connections = Gauge::default();
         registry.register("http_connections", "Open connections", connections.clone());
+        let turned_away = Counter::default();
+        registry.register(
+            "http_connections_refused",
+            "Connections closed because their address had too many",
+            turned_away.clone(),
+        );
         let integrity = Counter::default();
         registry.register(
             "integrity_failures",
@@ -81,6 +88,7 @@ impl Metrics {
             bytes,
             seconds,
             connections,
+            turned_away,
             integrity,
             cuts,
         }
@@ -116,6 +124,10 @@ impl Metrics {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
+    }
+
+    pub(crate) fn turned_away(&self) {
+        self.turned_away.inc();
     }
 
     pub(crate) fn integrity_failed(&self) {

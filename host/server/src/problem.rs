@@ -3,6 +3,7 @@
 //! Not for: deciding whether something is an error.
 
 mod mapping;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,14 @@ struct Inner {
     detail: String,
     inward: Option<String>,
     retry_after: Option<Duration>,
+    key: Option<KeyTrouble>,
+}
+
+/// Which key service a problem is about, and whose turn it is.
+#[derive(Debug, Clone)]
+struct KeyTrouble {
+    provider: Option<String>,
+    turn: &'static str,
 }
 
 impl Problem {
@@ -31,7 +40,18 @@ impl Problem {
             detail: detail.into(),
             inward: None,
             retry_after: None,
+            key: None,
         }))
+    }
+
+    /// Adds whose turn it is, and with which key provider.
+    #[must_use]
+    fn turn(self, turn: words::Turn, provider: Option<&keyreel_keys::ProviderId>) -> Self {
+        let trouble = KeyTrouble {
+            provider: provider.map(ToString::to_string),
+            turn: turn.as_str(),
+        };
+        self.change(|inner| inner.key = Some(trouble))
     }
 
     /// Adds what operators read in the log: no key material, no secret, no grant.
@@ -52,6 +72,11 @@ impl Problem {
         self.0.code
     }
 
+    /// What the caller reads.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     /// What operators read.
     pub(crate) fn inward_text(&self) -> Option<&str> {
         self.0.inward.as_deref()
@@ -67,6 +92,8 @@ impl Problem {
             detail: self.0.detail.clone(),
             code: code.as_str().to_owned(),
             retry_after_seconds: self.retry_seconds(),
+            provider: self.0.key.as_ref().and_then(|key| key.provider.clone()),
+            turn: self.0.key.as_ref().map(|key| key.turn.to_owned()),
             request_id: request_id.to_owned(),
         }
     }
@@ -108,6 +135,7 @@ impl Problem {
                 detail: self.0.detail.clone(),
                 inward: self.0.inward.clone(),
                 retry_after: self.0.retry_after,
+                key: self.0.key.clone(),
             });
         }
         if let Some(inner) = Arc::get_mut(&mut self.0) {
@@ -146,6 +174,13 @@ pub struct ProblemDetails {
     /// When to try again, as in `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
+    /// Where a key cannot be had: the provider that was to open it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Where a key cannot be had: whose turn it is, "key-owner" (whoever runs the key service),
+    /// "administrator" (of the organisation) or "operator" (of this server).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<String>,
     /// Names this request in the server's log.
     pub request_id: String,
 }
@@ -200,6 +235,8 @@ codes! {
     MethodNotAllowed, "method-not-allowed", METHOD_NOT_ALLOWED, "This method is not allowed here";
     /// Shredded.
     Destroyed, "destroyed", GONE, "This recording has been destroyed";
+    /// It is there already, and is something else.
+    Conflict, "conflict", CONFLICT, "It exists already";
     /// A precondition failed.
     PreconditionFailed, "precondition-failed", PRECONDITION_FAILED, "A precondition failed";
     /// The body is too large.
@@ -210,6 +247,10 @@ codes! {
     Integrity, "integrity", UNPROCESSABLE_ENTITY, "This recording is damaged or was changed";
     /// The request makes no sense.
     BadRequest, "bad-request", BAD_REQUEST, "The request is not valid";
+    /// An id that several of the caller's tenants use.
+    Ambiguous, "ambiguous", CONFLICT, "Several recordings have this id";
+    /// Too many streams of one grant.
+    TooManyStreams, "too-many-streams", TOO_MANY_REQUESTS, "Too many streams at once";
     /// Too many failed sign-ins.
     TooManyAttempts, "too-many-attempts", TOO_MANY_REQUESTS, "Too many failed attempts";
     /// Too many requests for a key service.

@@ -173,16 +173,26 @@ impl Done {
         let status = self.status.as_u16();
         let metrics: &Metrics = self.app.metrics();
         metrics.answered(&self.method, route, status, bytes, took);
-        tracing::info!(
-            method = %self.method,
-            route,
-            status,
-            bytes,
-            ms = took.as_secs_f64() * 1000.0,
-            request_id = self.info.id(),
-            tenant = self.info.0.tenant.get().map_or("", TenantId::as_str),
-            "request"
-        );
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = %self.method,
+                    route,
+                    status,
+                    bytes,
+                    ms = took.as_secs_f64() * 1000.0,
+                    request_id = self.info.id(),
+                    tenant = self.info.0.tenant.get().map_or("", TenantId::as_str),
+                    "request"
+                )
+            };
+        }
+        // A player asks for dozens of ranges; the audit log has one line for its play.
+        if route.starts_with(MEDIA) && self.status.is_success() {
+            line!(debug);
+        } else {
+            line!(info);
+        }
     }
 }
 
@@ -226,3 +236,4 @@ impl Drop for Metered {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_ROUTE: &str = "(none)";
+const MEDIA: &str = "/media/";

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::middleware;
 use futures::StreamExt as _;
 use keyreel_format::ProviderId;
-use keyreel_keys::{Clock, Keyring, ProviderDescription};
+use keyreel_keys::{Clock, Keyring, ProviderDescription, Registrar};
 use keyreel_library::{Catalogue, Objects};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -35,6 +35,8 @@ pub struct ServerParts {
     pub objects: Objects,
     /// Their keys. Give it an [`crate::AuditObserver`].
     pub keyring: Arc<Keyring>,
+    /// Registers key services and keys; without it nothing can be registered.
+    pub registrar: Option<Registrar>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Signs playback grants. The same on every node.
@@ -175,6 +177,7 @@ impl BoundServer {
             listener: self.listener,
             tls: self.tls,
             router: router(self.app.clone()),
+            settings: settings.server.clone(),
             limits: settings.limits.clone(),
             metrics: self.metrics,
             phase: phases,
@@ -229,13 +232,17 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// Cuts streams whose keys were purged, and lets go of what was derived from keys that are gone.
-/// Waits for nothing else: a purge is felt at once.
+/// Cuts streams whose keys were purged or whose grants are over, and lets go of what was derived
+/// from keys that are gone. Waits for nothing else: a purge is felt at once.
 async fn watch_purges(app: App) {
     loop {
         tokio::time::sleep(WATCH_EVERY).await;
+        let now_ms = app.clock().now_ms();
         for play in app.plays().streaming() {
             play.cut_purged();
+            if play.grant().is_over(now_ms) {
+                play.cut();
+            }
         }
         app.library().forget_keys().await;
     }

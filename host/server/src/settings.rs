@@ -3,6 +3,7 @@
 //! Not for: reading the file (see the binary), nor the settings of other crates.
 
 mod limits;
+mod network;
 mod playback;
 mod server;
 mod sessions;
@@ -10,8 +11,9 @@ mod shutdown;
 mod tls;
 
 pub use limits::LimitSettings;
+pub use network::{InvalidNetwork, Network};
 pub use playback::PlaybackSettings;
-pub use server::ListenSettings;
+pub use server::{ForwardedHeader, ListenSettings};
 pub use sessions::SessionSettings;
 pub use shutdown::ShutdownSettings;
 pub use tls::{CipherSuite, KeyExchange, TlsSettings, TlsVersion};
@@ -83,7 +85,21 @@ impl Settings {
                 64,
             ),
             ("limits.connections", limits.connections, 1, most),
+            (
+                "limits.connections_per_address",
+                limits.connections_per_address,
+                1,
+                most,
+            ),
+            (
+                "limits.streams_per_grant",
+                limits.streams_per_grant,
+                1,
+                most,
+            ),
             ("limits.body_bytes", limits.body_bytes, 1024, most),
+            ("limits.recording_mib", limits.recording_mib, 1, 1 << 20),
+            ("limits.uploads", limits.uploads, 1, 1024),
             ("limits.header_seconds", limits.header_seconds, 1, 300),
             ("limits.request_seconds", limits.request_seconds, 1, 300),
             ("limits.stalled_seconds", limits.stalled_seconds, 10, most),

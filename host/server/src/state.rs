@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use keyreel_format::{ProviderId, RecordingId, TenantId};
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
-use keyreel_library::{Catalogue, Objects, Recording};
+use keyreel_library::{Catalogue, Ingest, Objects, Recording};
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use crate::access::Door;
+use crate::api::Keys;
 use crate::audit::AuditLog;
 use crate::audit::plays::Plays;
 use crate::grants::GrantKey;
@@ -38,6 +40,9 @@ pub(crate) struct Shared {
     library: Library,
     recordings: Cache<(TenantId, RecordingId), Arc<Recording>>,
     metrics: Arc<Metrics>,
+    keys: Keys,
+    ingest: Ingest,
+    uploads: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -55,7 +60,20 @@ impl Shared {
         let idle = settings.playback.idle();
         Self {
             door: Door::new(catalogue.clone(), clock.clone(), &settings),
-            plays: Plays::new(audit.clone(), clock.clone(), idle),
+            keys: Keys::new(parts.registrar),
+            ingest: Ingest::new(
+                catalogue.clone(),
+                objects.clone(),
+                keyring.clone(),
+                clock.clone(),
+            ),
+            uploads: Arc::new(Semaphore::new(settings.limits.uploads as usize)),
+            plays: Plays::new(
+                audit.clone(),
+                clock.clone(),
+                idle,
+                settings.limits.streams_per_grant,
+            ),
             library: Library::new(objects, &settings.playback),
             recordings: Cache::builder()
                 .max_capacity(10_000)
@@ -115,6 +133,21 @@ impl Shared {
 
     pub(crate) fn objects(&self) -> &Objects {
         self.library.objects()
+    }
+
+    /// Registers keys.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Takes recordings in.
+    pub(crate) fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// One place for each recording that may come in at once.
+    pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
+        &self.uploads
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -48,7 +48,7 @@ export function App() {
       <TopBar />
       {id ? (
         <Suspense fallback={<main class="page centred" id="content"><Spinner label="Loading the player" /></main>}>
-          <PlayerPage key={id} id={id} startAt={query.get("t")} />
+          <PlayerPage key={`${query.get("tenant")}/${id}`} id={id} tenant={query.get("tenant")} startAt={query.get("t")} />
         </Suspense>
       ) : path === "/" ? <LibraryPage /> : <NotFound />}
       <Announcer />

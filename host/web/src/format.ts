@@ -77,7 +77,7 @@ export function bytes(size: number): string {
 
 export function providerName(provider: string): string {
   switch (provider) {
-    case "managed": return "Managed key";
+    case "managed": return "Managed by Keyreel";
     case "lkm": return "Local Key Manager";
     case "aws-kms": return "AWS KMS";
     default: return provider;

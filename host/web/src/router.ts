@@ -37,6 +37,11 @@ export function recordingId(path: string): string | undefined {
   }
 }
 
+/* The address of a recording. Two organisations may use one id, so it names whose it is. */
+export function recordingAddress(recording: { id: string; tenant: string }): string {
+  return `/recordings/${encodeURIComponent(recording.id)}?${new URLSearchParams({ tenant: recording.tenant })}`;
+}
+
 /* Where to go after signing in. Only a path of our own: `//host` and `\` would leave. */
 export function safeNext(next: string | null): string {
   if (!next || !/^\/(?![/\\])/.test(next) || next.includes("\\")) return "/";

@@ -25,7 +25,7 @@ struct Managed;
 impl Provider for Managed {
     fn describe() -> Description {
         Description {
-            name: "Managed keys".to_owned(),
+            name: "Managed by Keyreel".to_owned(),
             vendor: "Keyreel".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             algorithms: ALGORITHMS.map(str::to_owned).to_vec(),

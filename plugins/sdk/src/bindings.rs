@@ -19,13 +19,13 @@ pub mod key_admin_world {
         path: "../../wit",
         inline: "
             package keyreel:plugin-sdk;
-            world key-admin { export keyreel:key-provider/key-admin@0.1.0; }
+            world key-admin { export keyreel:key-provider/key-admin@0.1.1; }
         ",
         world: "keyreel:plugin-sdk/key-admin",
         pub_export_macro: true,
         export_macro_name: "__export_key_admin",
         with: {
-            "keyreel:key-provider/types@0.1.0":
+            "keyreel:key-provider/types@0.1.1":
                 crate::bindings::provider_world::keyreel::key_provider::types,
         },
     });

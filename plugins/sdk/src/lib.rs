@@ -22,16 +22,21 @@
 
 mod bindings;
 mod context;
+mod entropy;
 mod error;
 #[doc(hidden)]
 pub mod export;
+#[cfg(feature = "http")]
+pub mod http;
 mod log;
 
+pub use bindings::keyreel::key_provider::sealed_keys;
 pub use bindings::keyreel::key_provider::secrets::{self, Secret};
 pub use bindings::keyreel::key_provider::session_cache;
 pub use bindings::keyreel::key_provider::types::{CallInfo, Envelope, Error, ErrorClass, Kek};
 pub use bindings::provider::{Dek as UnwrappedDek, Description, HealthReport as Health, Validated};
 pub use context::{attribute, canonical_context};
+pub use entropy::{random_bytes, unix_ms};
 pub use log::{debug, error, info, warn};
 
 /// Who unwraps DEKs. One value serves one call.

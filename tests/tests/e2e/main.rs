@@ -3,6 +3,8 @@
 
 mod commands;
 mod flights;
+mod keys;
 mod ranges;
+mod revocation;
 mod start;
 mod tampering;

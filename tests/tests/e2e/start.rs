@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use keyreel_tests::{Demo, root};
+use keyreel_tests::{Client, Demo, root};
 
 #[tokio::test]
-async fn a_demo_has_two_tenants_and_keeps_what_is_there() -> anyhow::Result<()> {
+async fn a_demo_has_tenants_of_all_kinds_and_keeps_what_is_there() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
     let demo = Demo::start(&data)?;
@@ -14,6 +14,9 @@ async fn a_demo_has_two_tenants_and_keeps_what_is_there() -> anyhow::Result<()> 
         (&*compatible.provider, &*aes256.provider),
         ("managed", "managed")
     );
+
+    let providers: Vec<_> = demo.ready.tenants.iter().map(|t| &*t.provider).collect();
+    assert_eq!(providers, ["managed", "managed", "lkm", "aws-kms"]);
 
     let mine = demo.agent("compatible").recordings(2).await?;
     let theirs = demo.agent("aes256").recordings(200).await?;
@@ -38,10 +41,22 @@ async fn a_demo_has_two_tenants_and_keeps_what_is_there() -> anyhow::Result<()> 
     let foreign = demo.agent("compatible").playback(&theirs[0].id).await;
     assert!(foreign.is_err_and(|error| error.to_string().contains("404")));
 
+    let owners: Vec<_> = ["lkm", "aws-kms"]
+        .map(|provider| Client::new(&demo.ready.url, &demo.tenant_of(provider).agent_token))
+        .to_vec();
+    let (lkm, kms) = (
+        owners[0].recordings(200).await?,
+        owners[1].recordings(200).await?,
+    );
+    assert!(!lkm.is_empty() && lkm.iter().all(|recording| recording.provider == "lkm"));
+    assert!(!kms.is_empty() && kms.iter().all(|recording| recording.provider == "aws-kms"));
+
     // Every sample plays: the first unwrap of each goes through the sandbox.
     for (client, recordings) in [
         (demo.agent("compatible"), &mine),
         (demo.agent("aes256"), &theirs),
+        (owners[0].clone(), &lkm),
+        (owners[1].clone(), &kms),
     ] {
         for recording in recordings {
             let playback = client.playback(&recording.id).await?;
@@ -63,11 +78,18 @@ async fn a_demo_has_two_tenants_and_keeps_what_is_there() -> anyhow::Result<()> 
         mine.len(),
         "a second start imports nothing twice"
     );
-    let old_token = keyreel_tests::Client::new(&again.ready.url, &before.tenants[0].agent_token);
+    let old_token = Client::new(&again.ready.url, &before.tenants[0].agent_token);
     assert!(
         !old_token.recordings(200).await?.is_empty(),
         "tokens of the first start still open"
     );
+    // What was registered still holds: its key services are where they were, or are followed.
+    for (provider, recordings) in [("lkm", &lkm), ("aws-kms", &kms)] {
+        let client = Client::new(&again.ready.url, &again.tenant_of(provider).agent_token);
+        assert_eq!(client.recordings(200).await?.len(), recordings.len());
+        let playback = client.playback(&recordings[0].id).await?;
+        assert_eq!(client.range(&playback.media_uri, 0, 3).await?.len(), 4);
+    }
     let log = again.log();
     for tenant in &before.tenants {
         assert!(!log.contains(&tenant.agent_token) && !log.contains(&tenant.admin_token));

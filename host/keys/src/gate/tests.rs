@@ -21,7 +21,7 @@ fn gates() -> Gates {
 async fn enter(gates: &Gates, tenant: &str) -> Result<Pass, KeyError> {
     let provider = ProviderId::parse("lkm").unwrap();
     gates
-        .gate(&TenantId::parse(tenant).unwrap(), &provider)
+        .gate(&TenantId::parse(tenant).unwrap(), &provider, None)
         .enter()
         .await
 }

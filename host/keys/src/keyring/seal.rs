@@ -8,13 +8,14 @@ use aws_lc_rs::digest;
 use keyreel_format::wrap::{self, WrapAlgorithm};
 use keyreel_format::{Dek, KekId, ProviderId, Recipient, RecordingId, TenantId};
 use subtle::ConstantTimeEq;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedMutexGuard};
 
-use super::unwrap::limited;
-use super::{Inner, Keyring};
+use super::unwrap::{call, limited};
+use super::{Asker, Inner, Keyring};
+use crate::configuration::Configured;
 use crate::error::KeyError;
-use crate::kek::{Kek, Policy};
-use crate::observer::{UnwrapAttempt, UnwrapPurpose};
+use crate::kek::{Kek, KekRecord, KekState, Policy, StoreError};
+use crate::observer::{MintedKek, UnwrapAttempt, UnwrapPurpose};
 use crate::provider::{Envelope, ErrorClass};
 
 /// A DEK, wrapped for a recording's header.
@@ -68,8 +69,8 @@ impl Keyring {
         })
     }
 
-    /// Has `provider` make a KEK for `tenant`, tries it, and makes it the current one. Old
-    /// recordings keep theirs.
+    /// Has `provider` make a KEK for `tenant` without a configuration, tries it, and makes it the
+    /// current one. Old recordings keep theirs.
     ///
     /// # Errors
     /// See [`KeyError`]; the former KEK stays current then.
@@ -79,9 +80,32 @@ impl Keyring {
         provider: &ProviderId,
         policy: Policy,
     ) -> Result<Kek, KeyError> {
+        let asker = Asker {
+            subject: String::new(),
+            request_id: random_id("mint")?,
+        };
+        let tried = self
+            .try_minting(tenant, provider, policy, Configured::Plain, &asker)
+            .await?;
+        self.adopt(tried, None).await
+    }
+
+    /// Has `provider` make a KEK for `tenant` under a configuration, saved or not, and tries it:
+    /// a random DEK is wrapped with it and unwrapped. Nothing is the tenant's before
+    /// [`Keyring::adopt`].
+    ///
+    /// # Errors
+    /// See [`KeyError`].
+    pub async fn try_minting(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        policy: Policy,
+        configured: Configured,
+        asker: &Asker,
+    ) -> Result<TriedKek, KeyError> {
         let inner = &self.inner;
-        let minting = inner.sealing.minting(tenant);
-        let _one_at_a_time = minting.lock().await;
+        let one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
         let minter = inner.provider(provider)?;
         if !minter.describe().mints_keks {
             return Err(KeyError::CannotMint {
@@ -90,8 +114,8 @@ impl Keyring {
         }
         let id = inner.next_kek_id(tenant, provider).await?;
         let limit = inner.settings.mint_limit;
-        let call = inner.call(tenant, "", &random_id("mint")?, limit);
-        let mut kek = limited(limit, minter.generate_kek(&call, &id, policy.algorithm()))
+        let call = call(tenant, configured.clone(), asker, limit);
+        let kek = limited(limit, minter.generate_kek(&call, &id, policy.algorithm()))
             .await
             .map_err(|error| KeyError::Provider {
                 provider: provider.clone(),
@@ -105,16 +129,192 @@ impl Keyring {
                 found,
             });
         }
-        inner.trial(tenant, provider, &kek).await?;
-        inner.sealing.tried(tenant, provider, &kek);
+        inner
+            .trial(tenant, provider, &kek, configured, asker)
+            .await?;
+        Ok(TriedKek {
+            tenant: tenant.clone(),
+            provider: provider.clone(),
+            kek,
+            minted_for: Some(asker.clone()),
+            _one_at_a_time: one_at_a_time,
+        })
+    }
+
+    /// Makes a tried KEK the current one, under the saved configuration of this id or under none.
+    /// One that a provider made is recorded first.
+    ///
+    /// # Errors
+    /// The audit log or the catalogue fails; the former KEK stays current then.
+    pub async fn adopt(
+        &self,
+        tried: TriedKek,
+        configuration: Option<&str>,
+    ) -> Result<Kek, KeyError> {
+        let inner = &self.inner;
+        let TriedKek {
+            tenant,
+            provider,
+            kek,
+            minted_for,
+            _one_at_a_time,
+        } = tried;
+        let mut kek = kek.under(configuration);
+        if let Some(asker) = minted_for {
+            let minted = MintedKek {
+                tenant: tenant.clone(),
+                provider: provider.clone(),
+                kek: kek.id.clone(),
+                algorithm: kek.algorithm.clone(),
+                configuration: configuration.map(str::to_owned),
+                subject: asker.subject,
+                request_id: asker.request_id,
+            };
+            inner.recorded(inner.observer.minted(&minted)).await?;
+        }
+        inner.sealing.tried(&tenant, &provider, &kek);
         kek.attributes.retain(|(name, _)| name != TRIED);
         kek.attributes
             .push((TRIED.to_owned(), hex::encode(version_of(&kek))));
         let now = inner.clock.now_ms();
         inner
-            .stored(inner.store.put_current_kek(tenant, provider, &kek, now))
+            .stored(inner.store.put_current_kek(&tenant, &provider, &kek, now))
             .await?;
         Ok(kek)
+    }
+
+    /// Lets a KEK open nothing from now on, whatever its owner's key service says: caches are emptied
+    /// and open streams end. A current one seals nothing either.
+    ///
+    /// # Errors
+    /// The tenant has no such KEK, or it was retired.
+    pub async fn disable_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+    ) -> Result<KekRecord, KeyError> {
+        self.switch_kek(tenant, provider, id, |_, _| KekState::Disabled)
+            .await
+    }
+
+    /// Lets a disabled KEK open again. The newest one of the tenant becomes the current one again,
+    /// unless there is another by now.
+    ///
+    /// # Errors
+    /// As [`Keyring::disable_kek`].
+    pub async fn enable_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+    ) -> Result<KekRecord, KeyError> {
+        self.switch_kek(tenant, provider, id, |record, all| {
+            let is_newest = all.first().is_some_and(|newest| {
+                newest.provider == record.provider && newest.kek.id == record.kek.id
+            });
+            let sealed_with = all.iter().any(|other| other.state == KekState::Current);
+            match record.state {
+                KekState::Disabled if is_newest && !sealed_with => KekState::Current,
+                KekState::Disabled => KekState::Previous,
+                state => state,
+            }
+        })
+        .await
+    }
+
+    async fn switch_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+        to: impl FnOnce(&KekRecord, &[KekRecord]) -> KekState,
+    ) -> Result<KekRecord, KeyError> {
+        let inner = &self.inner;
+        let _one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
+        let all = inner.stored(inner.store.keks(tenant)).await?;
+        let found = all
+            .iter()
+            .find(|record| record.provider == *provider && record.kek.id == *id);
+        let Some(found) = found else {
+            return Err(KeyError::UnknownKek {
+                tenant: tenant.clone(),
+                named: format!("{provider} {id}"),
+            });
+        };
+        if found.state == KekState::Retired {
+            return Err(KeyError::KekRetired {
+                tenant: tenant.clone(),
+                kek: id.clone(),
+            });
+        }
+        let state = to(found, &all);
+        inner
+            .stored(inner.store.set_kek_state(tenant, provider, id, state))
+            .await?;
+        // What was opened with it, and what was refused because of it, is over.
+        self.purge(tenant);
+        Ok(KekRecord {
+            state,
+            ..found.clone()
+        })
+    }
+
+    /// Wraps a random DEK with a KEK and has it unwrapped, under any configuration. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// It did not come back, and why.
+    pub async fn try_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        kek: &Kek,
+        configured: Configured,
+        asker: &Asker,
+    ) -> Result<(), KeyError> {
+        self.inner
+            .trial(tenant, provider, kek, configured, asker)
+            .await
+    }
+
+    /// Makes a KEK whose private key its owner holds the tenant's current one, under the saved
+    /// configuration that it names. A random DEK is wrapped with it first and has to come back.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; the former KEK stays current then.
+    pub async fn register_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        kek: Kek,
+        asker: &Asker,
+    ) -> Result<Kek, KeyError> {
+        let inner = &self.inner;
+        let one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
+        inner.provider(provider)?;
+        let known = inner
+            .stored(inner.store.kek(tenant, provider, &kek.id))
+            .await?;
+        if known.is_some() {
+            return Err(StoreError::Exists {
+                what: format!("the key pair {}", kek.id),
+            }
+            .into());
+        }
+        let configured = Configured::of(&kek);
+        let id = configured.id().map(str::to_owned);
+        inner
+            .trial(tenant, provider, &kek, configured, asker)
+            .await?;
+        let tried = TriedKek {
+            tenant: tenant.clone(),
+            provider: provider.clone(),
+            kek,
+            minted_for: None,
+            _one_at_a_time: one_at_a_time,
+        };
+        self.adopt(tried, id.as_deref()).await
     }
 }
 
@@ -128,7 +328,14 @@ impl Inner {
     ) -> Result<(), KeyError> {
         let cell = self.sealing.cell(tenant, provider, kek);
         let done = cell
-            .get_or_try_init(|| self.trial(tenant, provider, kek))
+            .get_or_try_init(|| async {
+                let asker = Asker {
+                    subject: String::new(),
+                    request_id: random_id("trial")?,
+                };
+                let configured = Configured::of(kek);
+                self.trial(tenant, provider, kek, configured, &asker).await
+            })
             .await;
         match done {
             Ok(()) => Ok(()),
@@ -151,6 +358,8 @@ impl Inner {
         tenant: &TenantId,
         provider: &ProviderId,
         kek: &Kek,
+        configured: Configured,
+        asker: &Asker,
     ) -> Result<(), KeyError> {
         let sample = Dek::generate();
         let id = random_id("trial")?;
@@ -169,10 +378,10 @@ impl Inner {
             provider: provider.clone(),
             kek: kek.id.clone(),
             algorithm: envelope.algorithm.clone(),
-            subject: String::new(),
-            request_id: id,
+            subject: asker.subject.clone(),
+            request_id: asker.request_id.clone(),
         };
-        let unwrapped = self.ask(&attempt, kek, &envelope).await?;
+        let unwrapped = self.ask(&attempt, kek, &envelope, configured).await?;
         if bool::from(unwrapped.dek.expose().ct_eq(sample.expose())) {
             Ok(())
         } else {
@@ -193,7 +402,7 @@ impl Inner {
         let keks = self.stored(self.store.keks(tenant)).await?;
         let numbers = keks
             .iter()
-            .filter_map(|(_, kek, _)| kek.id.as_str().strip_prefix("kek/"));
+            .filter_map(|record| record.kek.id.as_str().strip_prefix("kek/"));
         let mut number = numbers
             .filter_map(|n| n.parse::<u32>().ok())
             .max()
@@ -209,6 +418,26 @@ impl Inner {
                 return Ok(id);
             }
         }
+    }
+}
+
+/// A KEK that opens what it seals, and is nobody's current one yet. While it is held, no other KEK
+/// of its tenant is made.
+#[must_use = "it becomes the tenant's by `Keyring::adopt`"]
+pub struct TriedKek {
+    tenant: TenantId,
+    provider: ProviderId,
+    kek: Kek,
+    /// Who had it made; `None` where its owner made it.
+    minted_for: Option<Asker>,
+    _one_at_a_time: OwnedMutexGuard<()>,
+}
+
+impl TriedKek {
+    /// The KEK.
+    #[must_use]
+    pub fn kek(&self) -> &Kek {
+        &self.kek
     }
 }
 

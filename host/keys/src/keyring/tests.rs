@@ -16,6 +16,7 @@ use crate::testing::{LocalProvider, ManualClock, MemoryKekStore, MemoryObserver}
 mod flights;
 mod limits;
 mod purges;
+mod retries;
 mod sealing;
 
 /// Two tenants, each with a KEK of the provider "local".

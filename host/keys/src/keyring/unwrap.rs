@@ -9,12 +9,14 @@ use futures::FutureExt;
 use keyreel_format::{ProviderId, Recipient, TenantId};
 use tokio::time::{Instant, timeout};
 
-use super::{DekRequest, Inner};
+use super::{Asker, DekRequest, Inner};
+use crate::configuration::Configured;
 use crate::error::KeyError;
 use crate::kek::{Kek, KekState, StoreError};
 use crate::observer::{ObserverError, UnwrapAttempt, UnwrapPurpose};
 use crate::provider::{
-    CallInfo, Envelope, ErrorClass, Health, KeyProvider, ProviderError, UnwrappedDek,
+    Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, PROVIDER_INFO, ProviderError,
+    UnwrappedDek,
 };
 
 impl Inner {
@@ -28,7 +30,7 @@ impl Inner {
             algorithm: recipient.algorithm.name().to_owned(),
             wrapped_dek: recipient.wrapped_dek.clone(),
             recording: request.recording.clone(),
-            context: Vec::new(),
+            context: info_of(recipient),
         };
         let attempt = UnwrapAttempt {
             purpose: UnwrapPurpose::Open,
@@ -41,7 +43,8 @@ impl Inner {
             subject: request.subject,
             request_id: request.request_id,
         };
-        self.ask(&attempt, &kek, &envelope).await
+        self.ask(&attempt, &kek, &envelope, Configured::of(&kek))
+            .await
     }
 
     /// The first recipient whose KEK the catalogue binds to the tenant under this provider and
@@ -66,6 +69,13 @@ impl Inner {
                     tenant: tenant.clone(),
                     kek: kek.id,
                 });
+            } else if state == KekState::Disabled {
+                // No other recipient either: that would undo what the administrator did.
+                return Err(KeyError::KekDisabled {
+                    tenant: tenant.clone(),
+                    provider: provider.clone(),
+                    kek: kek.id,
+                });
             } else if self.providers.contains_key(provider) {
                 return Ok((recipient, kek));
             } else {
@@ -81,11 +91,15 @@ impl Inner {
     }
 
     /// Asks the provider: through the gate, within the limit, recorded before and after.
+    ///
+    /// A configuration that is tried passes no gate: its key service is another than the one that
+    /// the gate knows. Whoever tries it does so one at a time.
     pub(super) async fn ask(
         &self,
         attempt: &UnwrapAttempt,
         kek: &Kek,
         envelope: &Envelope,
+        configured: Configured,
     ) -> Result<UnwrappedDek, KeyError> {
         let UnwrapAttempt {
             tenant,
@@ -93,24 +107,34 @@ impl Inner {
             ..
         } = attempt;
         let provider = self.provider(id)?;
-        let pass = self
-            .gates
-            .gate(tenant, id)
-            .enter()
-            .await
-            .inspect_err(|error| match error {
+        let gate = configured
+            .trial()
+            .is_none()
+            .then(|| self.gates.gate(tenant, id, configured.id()));
+        let sound = gate.as_ref().is_none_or(|gate| gate.is_sound());
+        let pass = match &gate {
+            None => None,
+            Some(gate) => Some(gate.enter().await.inspect_err(|error| match error {
                 KeyError::Busy { .. } => self.counters.busy.add(),
                 _ => self.counters.circuit_open.add(),
-            })?;
+            })?),
+        };
         self.recorded(self.observer.before(attempt)).await?;
 
         let limit = self.settings.unwrap_limit;
-        let call = self.call(tenant, &attempt.subject, &attempt.request_id, limit);
+        let asker = Asker {
+            subject: attempt.subject.clone(),
+            request_id: attempt.request_id.clone(),
+        };
+        let call = call(tenant, configured, &asker, limit);
         let started = Instant::now();
-        let answer = limited(limit, provider.unwrap_dek(&call, kek, envelope)).await;
+        let once_more = if sound { OnceMore::Yes } else { OnceMore::No };
+        let answer = limited(limit, unwrap(&**provider, call, kek, envelope, once_more)).await;
         let latency = started.elapsed();
 
-        pass.settle(answer.as_ref().map(drop));
+        if let Some(pass) = pass {
+            pass.settle(answer.as_ref().map(drop));
+        }
         let outcome = answer
             .as_ref()
             .map_or_else(|error| error.class.as_str(), |_| "ok");
@@ -144,10 +168,11 @@ impl Inner {
         &self,
         tenant: &TenantId,
         id: &ProviderId,
-        request_id: &str,
+        configured: Configured,
+        asker: &Asker,
     ) -> Result<Health, KeyError> {
         let provider = self.provider(id)?;
-        let call = self.call(tenant, "", request_id, self.settings.unwrap_limit);
+        let call = call(tenant, configured, asker, self.settings.unwrap_limit);
         limited(call.deadline, provider.health(&call))
             .await
             .map_err(|error| KeyError::Provider {
@@ -164,22 +189,6 @@ impl Inner {
             })
     }
 
-    pub(super) fn call(
-        &self,
-        tenant: &TenantId,
-        subject: &str,
-        request_id: &str,
-        deadline: Duration,
-    ) -> CallInfo {
-        CallInfo {
-            request_id: request_id.to_owned(),
-            tenant: tenant.clone(),
-            subject: subject.to_owned(),
-            deadline,
-            attributes: Vec::new(),
-        }
-    }
-
     /// An answer of the catalogue, within the limit.
     pub(super) async fn stored<T>(
         &self,
@@ -192,7 +201,7 @@ impl Inner {
     }
 
     /// The observer's word, within the limit: an audit log that hangs has recorded nothing.
-    async fn recorded(
+    pub(super) async fn recorded(
         &self,
         word: impl Future<Output = Result<(), ObserverError>>,
     ) -> Result<(), KeyError> {
@@ -201,6 +210,81 @@ impl Inner {
             Err(_) => Err(ObserverError::new("it took too long").into()),
         }
     }
+}
+
+/// What stands beside a wrap for its provider. No more authentic than the wrap itself.
+fn info_of(recipient: &Recipient) -> Attributes {
+    if recipient.info.is_empty() {
+        return Vec::new();
+    }
+    vec![(PROVIDER_INFO.to_owned(), hex::encode(&recipient.info))]
+}
+
+/// One call of a provider.
+pub(super) fn call(
+    tenant: &TenantId,
+    configured: Configured,
+    asker: &Asker,
+    deadline: Duration,
+) -> CallInfo {
+    CallInfo {
+        request_id: asker.request_id.clone(),
+        tenant: tenant.clone(),
+        subject: asker.subject.clone(),
+        deadline,
+        configured,
+        attributes: Vec::new(),
+    }
+}
+
+/// Whether an unwrap may be tried again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnceMore {
+    Yes,
+    No,
+}
+
+/// Unwraps; once more where that is safe and may help: the key service was not there, said so
+/// early, asked for no pause, and had answered well before. Unwrapping changes nothing there. After
+/// a failure in a row nothing is tried twice: retries of many recordings would keep a key service
+/// down that is coming up.
+async fn unwrap(
+    provider: &dyn KeyProvider,
+    mut call: CallInfo,
+    kek: &Kek,
+    envelope: &Envelope,
+    once_more: OnceMore,
+) -> Result<UnwrappedDek, ProviderError> {
+    let started = Instant::now();
+    let error = match provider.unwrap_dek(&call, kek, envelope).await {
+        Err(error)
+            if once_more == OnceMore::Yes
+                && error.class == ErrorClass::Unavailable
+                && error.retry_after.is_none()
+                && started.elapsed() < call.deadline / 4 =>
+        {
+            error
+        }
+        answer => return answer,
+    };
+    tracing::info!(
+        request_id = call.request_id,
+        tenant = %call.tenant,
+        %error,
+        "the key service did not answer; asking once more"
+    );
+    tokio::time::sleep(jitter()).await;
+    call.deadline = call.deadline.saturating_sub(started.elapsed());
+    provider.unwrap_dek(&call, kek, envelope).await
+}
+
+/// 50 to 177 ms: those who failed together do not come back together.
+fn jitter() -> Duration {
+    let mut random = [0];
+    // Without randomness there is no spread, and that is no reason to fail.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    let [random] = random;
+    Duration::from_millis(50 + u64::from(random) / 2)
 }
 
 /// A provider's answer within `limit`. A provider that panics has failed, no more.

@@ -10,10 +10,11 @@ use keyreel_format::wrap::{self, PrivateKey, WrapAlgorithm};
 use keyreel_format::{Dek, KekId, TenantId};
 
 use super::lock;
+use crate::configuration::{Configured, Validated};
 use crate::kek::Kek;
 use crate::provider::{
-    CallInfo, Envelope, ErrorClass, Health, KeyProvider, ProviderDescription, ProviderError,
-    UnwrappedDek,
+    Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, ProviderDescription,
+    ProviderError, UnwrappedDek,
 };
 
 /// A key provider in this process.
@@ -25,6 +26,8 @@ pub struct LocalProvider {
     running: AtomicUsize,
     most_running: AtomicUsize,
     purges: AtomicUsize,
+    asked: Mutex<Vec<Configured>>,
+    contexts: Mutex<Vec<Attributes>>,
 }
 
 /// How a provider answers for one tenant.
@@ -71,6 +74,8 @@ impl LocalProvider {
             running: AtomicUsize::new(0),
             most_running: AtomicUsize::new(0),
             purges: AtomicUsize::new(0),
+            asked: Mutex::default(),
+            contexts: Mutex::default(),
         }
     }
 
@@ -78,6 +83,13 @@ impl LocalProvider {
     #[must_use]
     pub fn without_minting(mut self) -> Self {
         self.description.mints_keks = false;
+        self
+    }
+
+    /// As one that reads secrets of these names.
+    #[must_use]
+    pub fn with_secrets(mut self, names: &[&str]) -> Self {
+        self.description.secrets = names.iter().map(|name| (*name).to_owned()).collect();
         self
     }
 
@@ -110,6 +122,16 @@ impl LocalProvider {
     /// How many unwraps ran at once, at most.
     pub fn most_running(&self) -> usize {
         self.most_running.load(Ordering::SeqCst)
+    }
+
+    /// Under which configurations it was asked how it fares, to unwrap and to mint, in order.
+    pub fn asked(&self) -> Vec<Configured> {
+        lock(&self.asked).clone()
+    }
+
+    /// What stood in the envelopes' contexts, in order.
+    pub fn contexts(&self) -> Vec<Attributes> {
+        lock(&self.contexts).clone()
     }
 
     /// How often it was told to forget a tenant.
@@ -188,6 +210,22 @@ impl KeyProvider for LocalProvider {
         &self.description
     }
 
+    /// Any JSON will do.
+    async fn validate(&self, config: &str) -> Result<Validated, ProviderError> {
+        if !config.trim_start().starts_with('{') {
+            let message = "expected a JSON object";
+            return Err(ProviderError::new(
+                ErrorClass::Config,
+                "local.config",
+                message,
+            ));
+        }
+        Ok(Validated {
+            outbound: Vec::new(),
+            warnings: Vec::new(),
+        })
+    }
+
     async fn unwrap_dek(
         &self,
         call: &CallInfo,
@@ -195,6 +233,8 @@ impl KeyProvider for LocalProvider {
         envelope: &Envelope,
     ) -> Result<UnwrappedDek, ProviderError> {
         self.unwraps.fetch_add(1, Ordering::SeqCst);
+        lock(&self.asked).push(call.configured.clone());
+        lock(&self.contexts).push(envelope.context.clone());
         let _running = Running::start(self);
         self.answer(call, kek, envelope).await
     }
@@ -205,12 +245,19 @@ impl KeyProvider for LocalProvider {
         id: &KekId,
         algorithm: &str,
     ) -> Result<Kek, ProviderError> {
+        lock(&self.asked).push(call.configured.clone());
         let algorithm = WrapAlgorithm::parse(algorithm).map_err(internal)?;
         let key = PrivateKey::generate(algorithm).map_err(internal)?;
         self.add_key(&call.tenant, id, algorithm, key)
     }
 
-    async fn health(&self, _: &CallInfo) -> Result<Health, ProviderError> {
+    /// As it answers for the tenant.
+    async fn health(&self, call: &CallInfo) -> Result<Health, ProviderError> {
+        lock(&self.asked).push(call.configured.clone());
+        let behaviour = lock(&self.behaviours).get(&call.tenant).cloned();
+        if let Some(error) = behaviour.and_then(|behaviour| behaviour.error) {
+            return Err(error);
+        }
         Ok(Health {
             status: "ok".to_owned(),
             detail: String::new(),

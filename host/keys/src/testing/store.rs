@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 
 use super::lock;
-use crate::kek::{Kek, KekState, KekStore, SealedKey, StoreError};
+use crate::configuration::KeyConfiguration;
+use crate::kek::{Kek, KekRecord, KekState, KekStore, SealedKey, StoreError};
 
 /// A [`KekStore`] in memory.
 #[derive(Default)]
 pub struct MemoryKekStore {
     keks: Mutex<Vec<Row>>,
     sealed: Mutex<HashMap<(TenantId, ProviderId, String), SealedKey>>,
+    configurations: Mutex<Vec<KeyConfiguration>>,
     configs: Mutex<HashMap<(TenantId, ProviderId), String>>,
 }
 
@@ -23,6 +25,7 @@ struct Row {
     provider: ProviderId,
     kek: Kek,
     state: KekState,
+    created_ms: u64,
 }
 
 impl MemoryKekStore {
@@ -78,14 +81,16 @@ impl KekStore for MemoryKekStore {
         Ok(row.map(|row| (row.kek.clone(), row.state)))
     }
 
-    async fn keks(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<Vec<(ProviderId, Kek, KekState)>, StoreError> {
+    async fn keks(&self, tenant: &TenantId) -> Result<Vec<KekRecord>, StoreError> {
         let keks = lock(&self.keks);
         let rows = keks.iter().rev().filter(|row| row.tenant == *tenant);
         Ok(rows
-            .map(|row| (row.provider.clone(), row.kek.clone(), row.state))
+            .map(|row| KekRecord {
+                provider: row.provider.clone(),
+                kek: row.kek.clone(),
+                state: row.state,
+                created_ms: row.created_ms,
+            })
             .collect())
     }
 
@@ -94,7 +99,7 @@ impl KekStore for MemoryKekStore {
         tenant: &TenantId,
         provider: &ProviderId,
         kek: &Kek,
-        _created_ms: u64,
+        created_ms: u64,
     ) -> Result<(), StoreError> {
         let mut keks = lock(&self.keks);
         let taken = keks
@@ -115,8 +120,29 @@ impl KekStore for MemoryKekStore {
             provider: provider.clone(),
             kek: kek.clone(),
             state: KekState::Current,
+            created_ms,
         });
         Ok(())
+    }
+
+    async fn set_kek_state(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+        state: KekState,
+    ) -> Result<bool, StoreError> {
+        let mut keks = lock(&self.keks);
+        let is_it = |r: &Row| r.provider == *provider && r.kek.id == *id;
+        let mine = || keks.iter().filter(|r| r.tenant == *tenant);
+        let another = mine().any(|r| r.state == KekState::Current && !is_it(r));
+        if state == KekState::Current && another {
+            return Err(StoreError::Exists {
+                what: "a current KEK".to_owned(),
+            });
+        }
+        let found = keks.iter_mut().find(|r| r.tenant == *tenant && is_it(r));
+        Ok(found.map(|row| row.state = state).is_some())
     }
 
     async fn sealed_key(
@@ -155,6 +181,47 @@ impl KekStore for MemoryKekStore {
         key: &SealedKey,
     ) -> Result<(), StoreError> {
         self.plant_sealed_key(tenant, provider, name, key.clone());
+        Ok(())
+    }
+
+    async fn key_configuration(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<Option<KeyConfiguration>, StoreError> {
+        let all = lock(&self.configurations);
+        let found = all.iter().find(|c| c.tenant == *tenant && c.id == id);
+        Ok(found.cloned())
+    }
+
+    async fn key_configurations(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<KeyConfiguration>, StoreError> {
+        let all = lock(&self.configurations);
+        let found = all.iter().rev().filter(|c| c.tenant == *tenant);
+        Ok(found.cloned().collect())
+    }
+
+    async fn put_key_configuration(
+        &self,
+        configuration: &KeyConfiguration,
+    ) -> Result<(), StoreError> {
+        let mut all = lock(&self.configurations);
+        match all.iter_mut().find(|c| c.id == configuration.id) {
+            None => all.push(configuration.clone()),
+            Some(found)
+                if found.tenant == configuration.tenant
+                    && found.provider == configuration.provider =>
+            {
+                found.config_json.clone_from(&configuration.config_json);
+            }
+            Some(_) => {
+                return Err(StoreError::Exists {
+                    what: format!("key configuration {}", configuration.id),
+                });
+            }
+        }
         Ok(())
     }
 

@@ -51,7 +51,7 @@ impl Vault {
         }
     }
 
-    /// Keeps a secret of `provider`'s configuration for `tenant`, in place of the former one.
+    /// Keeps a secret of a configuration of `provider` for `tenant`, in place of the former one.
     ///
     /// # Errors
     /// The tenant has no root, or the store fails.
@@ -59,10 +59,11 @@ impl Vault {
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
+        configuration: Option<&str>,
         name: &str,
         secret: &[u8],
     ) -> Result<(), VaultError> {
-        let name = Name::of_secret(tenant, provider, name);
+        let name = Name::of_secret(tenant, provider, configuration, name);
         let secret = Zeroizing::new(secret.to_vec());
         let sealed = self.seal(&name, SECRET, secret).await?;
         self.store
@@ -155,17 +156,29 @@ impl TenantVault for Vault {
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
+        configuration: Option<&str>,
     ) -> Result<String, VaultError> {
-        Ok(self.store.provider_config(tenant, provider).await?)
+        let Some(id) = configuration else {
+            return Ok(self.store.provider_config(tenant, provider).await?);
+        };
+        let found = self.store.key_configuration(tenant, id).await?;
+        found
+            .filter(|found| found.provider == *provider)
+            .map(|found| found.config_json)
+            .ok_or_else(|| VaultError::NoConfiguration {
+                tenant: tenant.clone(),
+                id: id.to_owned(),
+            })
     }
 
     async fn secret(
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
+        configuration: Option<&str>,
         name: &str,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let name = Name::of_secret(tenant, provider, name);
+        let name = Name::of_secret(tenant, provider, configuration, name);
         let watch = self.purges.watch(tenant);
         if let Some(secret) = self.secrets.get(&name, watch.epoch()) {
             return Ok(Some(Zeroizing::clone(&secret)));
@@ -252,9 +265,19 @@ impl Name {
         }
     }
 
-    /// Secrets have names of their own: replacing one never replaces a private key.
-    fn of_secret(tenant: &TenantId, provider: &ProviderId, name: &str) -> Self {
-        Self::new(tenant, provider, &format!("{SECRETS}{name}"))
+    /// Secrets have names of their own: replacing one never replaces a private key. Those of one
+    /// configuration are never another's: "secret/<configuration>/<name>".
+    fn of_secret(
+        tenant: &TenantId,
+        provider: &ProviderId,
+        configuration: Option<&str>,
+        name: &str,
+    ) -> Self {
+        let name = match configuration {
+            Some(id) => format!("{SECRETS}{id}/{name}"),
+            None => format!("{SECRETS}{name}"),
+        };
+        Self::new(tenant, provider, &name)
     }
 
     fn aad(&self, algorithm: &str) -> Vec<u8> {

@@ -180,13 +180,13 @@ async fn secrets_are_replaced_at_once_and_never_touch_keys() {
     f.keep("kek/1", HPKE).await;
     for value in ["first", "second"] {
         f.vault
-            .put_secret(&f.acme, &f.managed, "api-key", value.as_bytes())
+            .put_secret(&f.acme, &f.managed, None, "api-key", value.as_bytes())
             .await
             .unwrap();
         for _ in 0..2 {
             let found = f
                 .vault
-                .secret(&f.acme, &f.managed, "api-key")
+                .secret(&f.acme, &f.managed, None, "api-key")
                 .await
                 .unwrap()
                 .unwrap();
@@ -194,7 +194,7 @@ async fn secrets_are_replaced_at_once_and_never_touch_keys() {
         }
     }
     f.vault
-        .put_secret(&f.acme, &f.managed, "kek/1", b"no key")
+        .put_secret(&f.acme, &f.managed, None, "kek/1", b"no key")
         .await
         .unwrap();
     assert!(
@@ -220,14 +220,14 @@ async fn secrets_are_replaced_at_once_and_never_touch_keys() {
     );
     assert!(
         f.vault
-            .secret(&f.acme, &f.managed, "kek/2")
+            .secret(&f.acme, &f.managed, None, "kek/2")
             .await
             .unwrap()
             .is_none()
     );
     assert!(
         f.vault
-            .secret(&f.other, &f.managed, "api-key")
+            .secret(&f.other, &f.managed, None, "api-key")
             .await
             .unwrap()
             .is_none()

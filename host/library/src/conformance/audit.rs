@@ -6,7 +6,7 @@ use keyreel_format::TenantId;
 
 use super::{new_tenant, recording_id};
 use crate::Error;
-use crate::catalogue::{AuditEvent, AuditQuery, Catalogue};
+use crate::catalogue::{AuditEvent, AuditQuery, AuditScope, Catalogue};
 
 /// Events come back whole, newest first, to those who ask for their tenant; a batch goes in whole
 /// or not at all.
@@ -53,6 +53,16 @@ pub async fn audit_log(catalogue: Arc<dyn Catalogue>) {
         limit: 10,
         ..Default::default()
     };
+    let everything = AuditQuery {
+        scope: AuditScope::Everything,
+        limit: 200,
+        ..Default::default()
+    };
+    let page = catalogue.audit(&everything).await.expect("audit");
+    for id in ["audit-1", "audit-2", "audit-3", "audit-4"] {
+        let found = page.items.iter().filter(|event| event.id == id).count();
+        assert_eq!(found, 1, "everybody's and nobody's: {id}");
+    }
     assert!(
         catalogue
             .audit(&nobody)
@@ -117,6 +127,22 @@ pub async fn audit_pages(catalogue: Arc<dyn Catalogue>) {
             to_ms: Some(5003),
             ..base.clone()
         },
+        // Everybody's: here, only these.
+        AuditQuery {
+            scope: AuditScope::Everything,
+            tenants: Vec::new(),
+            from_ms: Some(5000),
+            to_ms: Some(5010),
+            ..base.clone()
+        },
+        AuditQuery {
+            scope: AuditScope::Everything,
+            action: Some("play.started".to_owned()),
+            recording: Some(recording_id("r5")),
+            from_ms: Some(5000),
+            to_ms: Some(5010),
+            ..base.clone()
+        },
         // A tenant named twice is one tenant.
         AuditQuery {
             tenants: [&tenants[..], &tenants[..]].concat(),
@@ -127,10 +153,9 @@ pub async fn audit_pages(catalogue: Arc<dyn Catalogue>) {
         let mut expected: Vec<_> = all
             .iter()
             .filter(|event| {
-                event
-                    .tenant
-                    .as_ref()
-                    .is_some_and(|tenant| query.tenants.contains(tenant))
+                let of_tenant = |tenant| query.tenants.contains(tenant);
+                (query.scope == AuditScope::Everything
+                    || event.tenant.as_ref().is_some_and(of_tenant))
                     && query
                         .action
                         .as_ref()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyreel_format::KekId;
-use keyreel_keys::{Kek, KekState, Policy, SealedKey, StoreError};
+use keyreel_keys::{Kek, KekState, KeyConfiguration, Policy, SealedKey, StoreError};
 
 use super::{new_tenant, provider, tenant};
 use crate::Error;
@@ -131,15 +131,33 @@ pub async fn keks(catalogue: Arc<dyn Catalogue>) {
     let all = catalogue.keks(&tenant).await.expect("keks");
     let all: Vec<_> = all
         .iter()
-        .map(|(_, kek, state)| (kek.id.as_str(), *state))
+        .map(|record| (record.kek.id.as_str(), record.state, record.created_ms))
         .collect();
     let previous = KekState::Previous;
     let expected = [
-        ("kek/3", KekState::Current),
-        ("kek/2", previous),
-        ("kek/1", previous),
+        ("kek/3", KekState::Current, 2),
+        ("kek/2", previous, 1),
+        ("kek/1", previous, 0),
     ];
     assert_eq!(all, expected, "newest first");
+
+    let set = async |id: &str, state| {
+        let id = kek(id).id;
+        catalogue.set_kek_state(&tenant, &managed, &id, state).await
+    };
+    let second = set("kek/2", KekState::Current).await;
+    assert!(
+        matches!(second, Err(StoreError::Exists { .. })),
+        "one is current: {second:?}"
+    );
+    assert!(set("kek/3", KekState::Disabled).await.expect("set"));
+    assert!(
+        !set("kek/9", KekState::Disabled).await.expect("set"),
+        "none"
+    );
+    let current = catalogue.current_kek(&tenant).await.expect("current_kek");
+    assert!(current.is_none(), "the current one was disabled");
+    assert!(set("kek/3", KekState::Current).await.expect("set"));
 
     for (tenant, provider) in [(&other, &managed), (&tenant, &provider("lkm"))] {
         let found = catalogue
@@ -163,7 +181,78 @@ pub async fn keks(catalogue: Arc<dyn Catalogue>) {
         .await
         .expect("current_kek")
         .expect("one");
-    assert_eq!((current.0, current.1.id.as_str()), (lkm, "kek/1"));
+    assert_eq!((current.0, current.1.id.as_str()), (lkm.clone(), "kek/1"));
+    let row = catalogue.tenant(&tenant).await.expect("tenant");
+    assert_eq!(
+        row.map(|row| row.provider),
+        Some(lkm),
+        "a tenant's provider is its current KEK's"
+    );
+}
+
+/// A key configuration is its tenant's own; putting it again replaces what it says, no more.
+pub async fn key_configurations(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "configurations").await;
+    let other = new_tenant(&*catalogue, "configurations-other").await;
+    let configuration = |id: &str, config: &str| KeyConfiguration {
+        id: id.to_owned(),
+        tenant: tenant.clone(),
+        provider: provider("lkm"),
+        config_json: config.to_owned(),
+        created_ms: 1_700_000_000_000,
+    };
+    let none = catalogue.key_configurations(&tenant).await;
+    assert_eq!(none.expect("key_configurations"), []);
+    for id in ["conf-1", "conf-2"] {
+        catalogue
+            .put_key_configuration(&configuration(id, "{}"))
+            .await
+            .expect("put");
+    }
+    let changed = KeyConfiguration {
+        created_ms: 9,
+        ..configuration("conf-1", r#"{"url":"https://b"}"#)
+    };
+    catalogue
+        .put_key_configuration(&changed)
+        .await
+        .expect("put again");
+    let expected = configuration("conf-1", r#"{"url":"https://b"}"#);
+    let found = catalogue.key_configuration(&tenant, "conf-1").await;
+    assert_eq!(
+        found.expect("key_configuration"),
+        Some(expected.clone()),
+        "its date stays"
+    );
+    let all = catalogue.key_configurations(&tenant).await;
+    assert_eq!(
+        all.expect("key_configurations"),
+        [configuration("conf-2", "{}"), expected.clone()],
+        "newest first"
+    );
+    let found = catalogue.key_configuration(&other, "conf-1").await;
+    assert_eq!(found.expect("key_configuration"), None, "it is another's");
+    let all = catalogue.key_configurations(&other).await;
+    assert_eq!(all.expect("key_configurations"), []);
+    let others = [
+        KeyConfiguration {
+            tenant: other.clone(),
+            ..expected.clone()
+        },
+        KeyConfiguration {
+            provider: provider("aws-kms"),
+            ..expected.clone()
+        },
+    ];
+    for taken in others {
+        let result = catalogue.put_key_configuration(&taken).await;
+        assert!(
+            matches!(result, Err(StoreError::Exists { .. })),
+            "never another's: {result:?}"
+        );
+    }
+    let found = catalogue.key_configuration(&tenant, "conf-1").await;
+    assert_eq!(found.expect("key_configuration"), Some(expected));
 }
 
 /// Sealed keys are kept under tenant, provider and name, and never replaced.

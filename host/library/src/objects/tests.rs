@@ -28,13 +28,18 @@ async fn a_handle_never_mixes_two_versions() {
     }
 }
 
-/// `moto_server -p 5555 & sleep 2; curl -X PUT http://127.0.0.1:5555/keyreel`, then run this test.
+/// `tests/third-party/s3.py cargo test -p keyreel-library --features s3 s3_does -- --ignored`
 #[cfg(feature = "s3")]
 #[tokio::test]
-#[ignore = "needs an S3 on 127.0.0.1:5555 with a bucket `keyreel`"]
+#[ignore = "needs an S3 server with a bucket `keyreel`: see tests/third-party/s3.py"]
 async fn s3_does_the_same() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only whoever starts the server knows its port"
+    )]
+    let endpoint = std::env::var("KEYREEL_TEST_S3").unwrap();
     let options = [
-        ("aws_endpoint", "http://127.0.0.1:5555"),
+        ("aws_endpoint", endpoint.as_str()),
         ("aws_allow_http", "true"),
         ("aws_access_key_id", "test"),
         ("aws_secret_access_key", "test"),

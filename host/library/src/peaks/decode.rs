@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
@@ -12,13 +12,19 @@ use symphonia::core::io::{MediaSourceStream, ReadOnlySource};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
+use super::bounds::{Bounds, Watch};
 use super::waveform::Builder;
-use super::{Analysis, Undecodable, opus};
+use super::{Analysis, Undecodable, opus, vorbis};
 
 /// More is no call, and every one costs memory in the decoder.
 const MAX_CHANNELS: usize = 8;
 
-pub(super) fn analyse<R: Read + Send + Sync + 'static>(source: R) -> Result<Analysis, Undecodable> {
+pub(super) fn analyse<R: Read + Send + Sync + 'static>(
+    source: R,
+    bounds: Bounds,
+) -> Result<Analysis, Undecodable> {
+    let watch = Watch::new(bounds);
+    let source = watch.over(source);
     // Not seekable, as a body that is being received is not: every format must decode in one pass.
     let source = MediaSourceStream::new(Box::new(ReadOnlySource::new(source)), Default::default());
     let mut format = symphonia::default::get_probe()
@@ -34,14 +40,25 @@ pub(super) fn analyse<R: Read + Send + Sync + 'static>(source: R) -> Result<Anal
     let mut damaged = 0u64;
     let end = loop {
         match format.next_packet() {
-            Ok(Some(packet)) if packet.track_id == track.id => match track.decode(&packet) {
-                Some(audio) => take(&mut builder, &audio)?,
-                None => damaged += 1,
-            },
-            Ok(Some(_)) => {}
+            Ok(Some(packet)) => {
+                watch.packet()?;
+                if packet.track_id != track.id {
+                    continue;
+                }
+                match track.decode(&packet) {
+                    Some(audio) => take(&mut builder, &audio, &watch)?,
+                    None => damaged += 1,
+                }
+                // Comments may come again and again.
+                format.metadata().skip_to_latest();
+            }
             Ok(None) => break None,
             // Ogg streams that were written one after the other.
-            Err(SymphoniaError::ResetRequired) => track = Track::of(format.as_ref())?,
+            Err(SymphoniaError::ResetRequired) => {
+                watch.packet()?;
+                track = Track::of(format.as_ref())?;
+                format.metadata().skip_to_latest();
+            }
             Err(error) => break Some(describe(&error)),
         }
     };
@@ -97,6 +114,9 @@ impl Track {
             if let Some(channels) = &parameters.channels {
                 check_channels(channels.count())?;
             }
+            if parameters.codec == CODEC_ID_VORBIS {
+                vorbis::check_setup(parameters.extra_data.as_deref().unwrap_or_default())?;
+            }
             symphonia::default::get_codecs()
                 .make_audio_decoder(parameters, &AudioDecoderOptions::default())
                 .map(Decoder::Symphonia)
@@ -135,7 +155,11 @@ impl Track {
     }
 }
 
-fn take(builder: &mut Option<Builder>, audio: &Audio<'_>) -> Result<(), Undecodable> {
+fn take(
+    builder: &mut Option<Builder>,
+    audio: &Audio<'_>,
+    watch: &Watch,
+) -> Result<(), Undecodable> {
     if audio.samples.is_empty() || audio.sample_rate == 0 {
         return Ok(());
     }
@@ -147,7 +171,7 @@ fn take(builder: &mut Option<Builder>, audio: &Audio<'_>) -> Result<(), Undecoda
         ));
     }
     builder.push(audio.samples);
-    Ok(())
+    watch.frames(builder.frames(), builder.sample_rate())
 }
 
 pub(super) fn check_channels(channels: usize) -> Result<(), Undecodable> {
@@ -169,6 +193,9 @@ fn describe(error: &SymphoniaError) -> String {
     match error {
         SymphoniaError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             "it ends too early".to_owned()
+        }
+        SymphoniaError::IoError(error) if error.kind() == std::io::ErrorKind::Other => {
+            error.to_string()
         }
         SymphoniaError::Unsupported(what) => format!("not supported: {what}"),
         other => other.to_string(),

@@ -54,6 +54,10 @@ impl Decoder {
             }
             _ => return Err(malformed()),
         };
+        // Each stream has a decoder of its own, and more than there are channels nobody hears.
+        if streams > channels || coupled > streams {
+            return Err(malformed());
+        }
         let inner = OpusMSDecoder::new(
             SAMPLE_RATE.cast_signed(),
             i32::from(channels),

@@ -1,5 +1,7 @@
 //! Our decoders against ffmpeg's: the same file, decoded by both, must draw the same waveform.
 
+mod bombs;
+
 use std::io::Cursor;
 use std::path::Path;
 use std::process::Command;

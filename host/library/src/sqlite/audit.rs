@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 
+use keyreel_format::TenantId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{SqliteCatalogue, backend, cursor, exists, parsed, to_i64, unsigned};
 use crate::Error;
-use crate::catalogue::{AuditEvent, AuditQuery, Page};
+use crate::catalogue::{AuditEvent, AuditQuery, AuditScope, Page};
 
 /// Appends that wait; more make the callers wait.
 const QUEUE: usize = 4096;
@@ -149,14 +150,18 @@ pub(super) async fn page(
         .iter()
         .filter(|tenant| named.insert(*tenant))
         .collect();
+    let branches = match query.scope {
+        AuditScope::Tenants => tenants.into_iter().map(Some).collect(),
+        AuditScope::Everything => vec![None],
+    };
     let mut found = Vec::new();
-    for some in tenants.chunks(MAX_BRANCHES) {
+    for some in branches.chunks(MAX_BRANCHES) {
         let mut sql = QueryBuilder::new("SELECT * FROM (");
         for (index, tenant) in some.iter().enumerate() {
             if index > 0 {
                 sql.push(" UNION ALL ");
             }
-            push_branch(&mut sql, query, tenant.as_str(), after)?;
+            push_branch(&mut sql, query, *tenant, after)?;
             sql.push(" LIMIT ")
                 .push_bind(to_i64("limit", limit as u64 + 1)?)
                 .push(")");
@@ -184,18 +189,23 @@ pub(super) async fn page(
 fn push_branch(
     sql: &mut QueryBuilder<Sqlite>,
     query: &AuditQuery,
-    tenant: &str,
+    tenant: Option<&TenantId>,
     after: Option<[i64; 2]>,
 ) -> Result<(), Error> {
-    let index = match (&query.recording, &query.action) {
-        (Some(_), _) => "audit_recording",
-        (None, Some(_)) => "audit_action",
-        (None, None) => "audit_tenant",
+    let index = match (tenant, &query.recording, &query.action) {
+        (None, _, _) => "audit_time",
+        (_, Some(_), _) => "audit_recording",
+        (_, None, Some(_)) => "audit_action",
+        (_, None, None) => "audit_tenant",
     };
     sql.push(format_args!(
-        "SELECT * FROM (SELECT * FROM audit INDEXED BY {index} WHERE tenant = "
+        "SELECT * FROM (SELECT * FROM audit INDEXED BY {index} WHERE "
     ));
-    sql.push_bind(tenant.to_owned());
+    match tenant {
+        Some(tenant) => sql.push("tenant = ").push_bind(tenant.as_str().to_owned()),
+        // Any time.
+        None => sql.push("at_ms >= 0"),
+    };
     if let Some(recording) = &query.recording {
         sql.push(" AND recording = ")
             .push_bind(recording.as_str().to_owned());

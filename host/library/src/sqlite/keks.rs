@@ -2,14 +2,17 @@
 
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
-use keyreel_keys::{Kek, KekState, KekStore, SealedKey, StoreError};
+use keyreel_keys::{Kek, KekRecord, KekState, KekStore, KeyConfiguration, SealedKey, StoreError};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{SqliteCatalogue, backend, exists, parsed, to_i64};
 use crate::Error;
 
-const KEK: &str = "SELECT provider, id, algorithm, public_key, sealed, attributes, state FROM kek \
+const CONFIGURATION: &str = "SELECT c.id, t.id AS tenant, c.provider, c.config, c.created_ms \
+    FROM key_configuration c JOIN tenant t ON t.key = c.tenant WHERE t.id = ";
+
+const KEK: &str = "SELECT provider, id, algorithm, public_key, sealed, attributes, state, created_ms FROM kek \
     WHERE tenant = (SELECT key FROM tenant WHERE id = ";
 
 #[async_trait]
@@ -30,7 +33,7 @@ impl KekStore for SqliteCatalogue {
         Ok(row
             .map(|row| kek_from(&row))
             .transpose()?
-            .map(|(provider, kek, _)| (provider, kek)))
+            .map(|record| (record.provider, record.kek)))
     }
 
     async fn kek(
@@ -53,13 +56,10 @@ impl KekStore for SqliteCatalogue {
         Ok(row
             .map(|row| kek_from(&row))
             .transpose()?
-            .map(|(_, kek, state)| (kek, state)))
+            .map(|record| (record.kek, record.state)))
     }
 
-    async fn keks(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<Vec<(ProviderId, Kek, KekState)>, StoreError> {
+    async fn keks(&self, tenant: &TenantId) -> Result<Vec<KekRecord>, StoreError> {
         let mut select = QueryBuilder::<Sqlite>::new(KEK);
         select
             .push_bind(tenant.as_str())
@@ -108,7 +108,90 @@ impl KekStore for SqliteCatalogue {
         .execute(&mut *tx)
         .await
         .map_err(|error| exists(error, || format!("KEK {} of {tenant}", kek.id)))?;
+        sqlx::query("UPDATE tenant SET provider = ? WHERE key = ?")
+            .bind(provider.as_str())
+            .bind(key)
+            .execute(&mut *tx)
+            .await
+            .map_err(store)?;
         tx.commit().await.map_err(store)
+    }
+
+    async fn set_kek_state(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+        state: KekState,
+    ) -> Result<bool, StoreError> {
+        let set = sqlx::query(
+            "UPDATE kek SET state = ? WHERE tenant = (SELECT key FROM tenant WHERE id = ?) \
+             AND provider = ? AND id = ?",
+        )
+        .bind(state.as_str())
+        .bind(tenant.as_str())
+        .bind(provider.as_str())
+        .bind(id.as_str())
+        .execute(&self.write)
+        .await
+        .map_err(|error| exists(error, || format!("a current KEK of {tenant}")))?;
+        Ok(set.rows_affected() > 0)
+    }
+
+    async fn key_configuration(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<Option<KeyConfiguration>, StoreError> {
+        let mut select = QueryBuilder::<Sqlite>::new(CONFIGURATION);
+        select
+            .push_bind(tenant.as_str())
+            .push(" AND c.id = ")
+            .push_bind(id);
+        let row = select.build().fetch_optional(&self.read).await;
+        let row = row.map_err(store)?;
+        Ok(row.map(|row| configuration_from(&row)).transpose()?)
+    }
+
+    async fn key_configurations(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Vec<KeyConfiguration>, StoreError> {
+        let mut select = QueryBuilder::<Sqlite>::new(CONFIGURATION);
+        select
+            .push_bind(tenant.as_str())
+            .push(" ORDER BY c.seq DESC");
+        let rows = select.build().fetch_all(&self.read).await.map_err(store)?;
+        Ok(rows
+            .iter()
+            .map(configuration_from)
+            .collect::<Result<_, _>>()?)
+    }
+
+    async fn put_key_configuration(
+        &self,
+        configuration: &KeyConfiguration,
+    ) -> Result<(), StoreError> {
+        let tenant = self.known_tenant_key(&configuration.tenant).await?;
+        let put = sqlx::query(
+            "INSERT INTO key_configuration (id, tenant, provider, config, created_ms) \
+             VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET config = excluded.config \
+             WHERE tenant = excluded.tenant AND provider = excluded.provider",
+        )
+        .bind(&configuration.id)
+        .bind(tenant)
+        .bind(configuration.provider.as_str())
+        .bind(&configuration.config_json)
+        .bind(to_i64("created", configuration.created_ms)?)
+        .execute(&self.write)
+        .await
+        .map_err(store)?;
+        if put.rows_affected() == 0 {
+            return Err(StoreError::Exists {
+                what: format!("key configuration {}", configuration.id),
+            });
+        }
+        Ok(())
     }
 
     async fn sealed_key(
@@ -197,7 +280,22 @@ impl KekStore for SqliteCatalogue {
     }
 }
 
-fn kek_from(row: &SqliteRow) -> Result<(ProviderId, Kek, KekState), Error> {
+fn configuration_from(row: &SqliteRow) -> Result<KeyConfiguration, Error> {
+    Ok(KeyConfiguration {
+        id: row.try_get("id").map_err(backend)?,
+        tenant: parsed(row, "tenant")?,
+        provider: parsed(row, "provider")?,
+        config_json: row.try_get("config").map_err(backend)?,
+        created_ms: created_ms(row)?,
+    })
+}
+
+fn created_ms(row: &SqliteRow) -> Result<u64, Error> {
+    let ms: i64 = row.try_get("created_ms").map_err(backend)?;
+    u64::try_from(ms).map_err(|_| Error::damaged("date of a KEK or a key configuration"))
+}
+
+fn kek_from(row: &SqliteRow) -> Result<KekRecord, Error> {
     let id: KekId = parsed(row, "id")?;
     let damaged = |what: &str| Error::damaged(format!("{what} of KEK {id}"));
     let sealed: &str = row.try_get("sealed").map_err(backend)?;
@@ -208,6 +306,7 @@ fn kek_from(row: &SqliteRow) -> Result<(ProviderId, Kek, KekState), Error> {
     let state = match state {
         "current" => KekState::Current,
         "previous" => KekState::Previous,
+        "disabled" => KekState::Disabled,
         "retired" => KekState::Retired,
         _ => return Err(damaged("state")),
     };
@@ -221,7 +320,12 @@ fn kek_from(row: &SqliteRow) -> Result<(ProviderId, Kek, KekState), Error> {
         attributes: serde_json::from_str(attributes).map_err(|_| damaged("attributes"))?,
         id: parsed(row, "id")?,
     };
-    Ok((parsed(row, "provider")?, kek, state))
+    Ok(KekRecord {
+        provider: parsed(row, "provider")?,
+        kek,
+        state,
+        created_ms: created_ms(row)?,
+    })
 }
 
 fn store(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

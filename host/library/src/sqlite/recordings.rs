@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use keyreel_format::{RecordingId, TenantId};
+use keyreel_format::{BODY_PREFIX_LEN, RecordingId, TenantId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
@@ -30,8 +30,9 @@ const ALL_MEDIA: [Media; 5] = [
 
 const COLUMNS: &str = "r.position, t.id AS tenant, r.id, r.conversation_id, r.media, r.start_ms, \
     r.duration_ms, r.provider, r.kek, r.wrap_algorithm, r.generation, r.details, \
-    (SELECT json_group_array(json_array(p.name, p.content_type, p.object, p.etag, p.sealed_len, \
-     p.plaintext_len) ORDER BY p.ordinal) FROM part p WHERE p.recording = r.position) AS parts";
+    (SELECT json_group_array(json_array(p.name, p.content_type, p.object, p.etag, \
+     hex(p.body_prefix), p.sealed_len, p.plaintext_len) ORDER BY p.ordinal) \
+     FROM part p WHERE p.recording = r.position) AS parts";
 
 pub(super) async fn add(
     catalogue: &SqliteCatalogue,
@@ -116,8 +117,8 @@ fn insert_parts(position: i64, parts: &[Part]) -> Result<QueryBuilder<Sqlite>, E
         rows.push((ordinal, part, sealed, plaintext));
     }
     let mut insert = QueryBuilder::new(
-        "INSERT INTO part (recording, ordinal, name, content_type, object, etag, sealed_len, \
-         plaintext_len) ",
+        "INSERT INTO part (recording, ordinal, name, content_type, object, etag, body_prefix, \
+         sealed_len, plaintext_len) ",
     );
     insert.push_values(rows, |mut row, (ordinal, part, sealed, plaintext)| {
         row.push_bind(position)
@@ -126,6 +127,7 @@ fn insert_parts(position: i64, parts: &[Part]) -> Result<QueryBuilder<Sqlite>, E
             .push_bind(part.content_type.as_str().to_owned())
             .push_bind(part.object.clone())
             .push_bind(part.etag.clone())
+            .push_bind(part.body_prefix.map(Vec::from))
             .push_bind(sealed)
             .push_bind(plaintext);
     });
@@ -363,7 +365,7 @@ fn recording_from(row: &SqliteRow) -> Result<(i64, Recording), Error> {
     let damaged = |what: &str| Error::damaged(format!("{what} of recording {id}"));
     let details: &str = row.try_get("details").map_err(backend)?;
     let parts: &str = row.try_get("parts").map_err(backend)?;
-    let parts: Vec<(String, String, String, String, u64, u64)> =
+    let parts: Vec<(String, String, String, String, String, u64, u64)> =
         serde_json::from_str(parts).map_err(|_| damaged("parts"))?;
     let media: i64 = row.try_get("media").map_err(backend)?;
     let recording = Recording {
@@ -382,12 +384,14 @@ fn recording_from(row: &SqliteRow) -> Result<(i64, Recording), Error> {
         parts: parts
             .into_iter()
             .map(
-                |(name, content_type, object, etag, sealed_len, plaintext_len)| {
+                |(name, content_type, object, etag, body_prefix, sealed_len, plaintext_len)| {
                     Ok(Part {
                         name: name.parse().map_err(|_| damaged("part name"))?,
                         content_type: content_type.parse().map_err(|_| damaged("content type"))?,
                         object,
                         etag,
+                        body_prefix: body_prefix_from(&body_prefix)
+                            .map_err(|_| damaged("body prefix"))?,
                         sealed_len,
                         plaintext_len,
                     })
@@ -398,6 +402,16 @@ fn recording_from(row: &SqliteRow) -> Result<(i64, Recording), Error> {
         id,
     };
     Ok((position, recording))
+}
+
+/// SQLite's `hex` of NULL is empty.
+fn body_prefix_from(text: &str) -> Result<Option<[u8; BODY_PREFIX_LEN]>, hex::FromHexError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut prefix = [0; BODY_PREFIX_LEN];
+    hex::decode_to_slice(text, &mut prefix)?;
+    Ok(Some(prefix))
 }
 
 /// Never renumbered: rows hold it.

@@ -94,7 +94,7 @@ async fn damaged_components_are_refused() {
 async fn each_unknown_import_is_named() {
     let error = refusal_of_text(
         r#"(component
-            (import "wasi:http/outgoing-handler@0.2.3" (instance))
+            (import "wasi:http/incoming-handler@0.2.3" (instance))
             (import "keyreel:key-provider/secrets@0.2.0" (instance))
             (import "keyreel:key-provider/vault@0.1.0" (instance))
             (import "wasi:cli/environment@0.3.0" (instance))
@@ -105,11 +105,11 @@ async fn each_unknown_import_is_named() {
     )
     .await;
     for says in [
-        "wasi:http/outgoing-handler@0.2.3: expected no outbound HTTP",
+        "wasi:http/incoming-handler@0.2.3: expected one of outgoing-handler, types, found \"incoming-handler\"",
         "keyreel:key-provider/secrets@0.2.0: expected version 0.1.x, found 0.2.0",
-        "keyreel:key-provider/vault@0.1.0: expected one of types, secrets, session-cache, log",
+        "keyreel:key-provider/vault@0.1.0: expected one of types, secrets, sealed-keys, session-cache, log",
         "wasi:cli/environment@0.3.0: expected version 0.2.x (WASI 0.2), found 0.3.0",
-        "acme:widgets/blink@1.0.0: expected an interface of keyreel:key-provider@0.1.0",
+        "acme:widgets/blink@1.0.0: expected an interface of keyreel:key-provider@0.1.1",
         "\"helper\": expected interfaces only, found a function",
     ] {
         assert!(error.contains(says), "{says} is not in: {error}");
@@ -121,7 +121,7 @@ async fn each_unknown_import_is_named() {
 async fn a_provider_must_be_exported() {
     let error = refusal_of_text("(component)").await;
     assert!(
-        error.contains("keyreel:key-provider/provider@0.1.0, found no exports"),
+        error.contains("keyreel:key-provider/provider@0.1.1, found no exports"),
         "{error}"
     );
     let export = |name: &str| {

@@ -278,6 +278,7 @@ async fn no_name_reaches_what_is_not_the_tenants() {
     );
     let granted = Grants {
         reveal: ["api-key".to_owned()].into(),
+        ..Grants::default()
     };
     let bench = Bench::with(granted).await;
     let key = ("acme".to_owned(), "api-key".to_owned());

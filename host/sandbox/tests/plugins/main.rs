@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod admission;
+mod aws_kms;
+mod egress;
 mod hostile;
+mod lkm;
 mod managed;
 mod support;

@@ -118,3 +118,42 @@ async fn refuses_what_it_cannot_do() {
     assert_eq!(error.code, "managed.unknown-setting");
     assert_eq!(provider.health(&call("globex")).await.unwrap().status, "ok");
 }
+
+/// As one is that was compiled against the contract's first version: it knows other names only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_built_for_the_first_version_works() {
+    let mut component = guests().managed.clone();
+    let (now, first) = (b"@0.1.1", b"@0.1.0");
+    let mut renamed = 0;
+    for at in 0..component.len() - now.len() {
+        let is_contract = component[..at]
+            .rsplit(|byte| !byte.is_ascii_graphic())
+            .next();
+        if component[at..].starts_with(now)
+            && is_contract.is_some_and(|name| {
+                name.windows(21)
+                    .any(|window| window == b"keyreel:key-provider/")
+            })
+        {
+            component[at..at + first.len()].copy_from_slice(first);
+            renamed += 1;
+        }
+    }
+    assert!(renamed > 4, "{renamed}");
+    let vault = Arc::new(MemoryVault::default());
+    let settings = SandboxSettings::default();
+    let sandbox = Sandbox::new(settings, vault.clone(), Arc::new(SystemClock)).unwrap();
+    let provider = ProviderId::parse("managed").unwrap();
+    let provider = sandbox.admit(provider, &component, None).await.unwrap();
+    let id = KekId::parse("kek/1").unwrap();
+    let kek = provider
+        .generate_kek(&call("acme"), &id, HPKE)
+        .await
+        .unwrap();
+    let sealed = seal("acme", &kek);
+    let unwrapped = provider
+        .unwrap_dek(&sealed.call, &kek, &sealed.envelope)
+        .await
+        .unwrap();
+    assert_eq!(unwrapped.dek.expose(), sealed.dek.expose());
+}

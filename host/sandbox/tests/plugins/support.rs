@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyreel_format::wrap::{self, PrivateKey};
 use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId, WrapAlgorithm};
-use keyreel_keys::{CallInfo, Envelope, Kek, TenantVault, VaultError};
+use keyreel_keys::{CallInfo, Configured, Envelope, Kek, TenantVault, VaultError};
 use zeroize::Zeroizing;
 
 pub const RSA: &str = "rsa-oaep-sha256";
@@ -26,6 +26,8 @@ pub const HPKE: &str = "hpke-mlkem1024-p384";
 /// The guests, as components.
 pub struct Guests {
     pub managed: Vec<u8>,
+    pub aws_kms: Vec<u8>,
+    pub lkm: Vec<u8>,
     pub hostile: Vec<u8>,
 }
 
@@ -38,6 +40,10 @@ pub fn guests() -> &'static Guests {
             .args([
                 "--package",
                 "keyreel-plugin-managed",
+                "--package",
+                "keyreel-plugin-aws-kms",
+                "--package",
+                "keyreel-plugin-lkm",
                 "--package",
                 "keyreel-guest-hostile",
             ])
@@ -54,6 +60,8 @@ pub fn guests() -> &'static Guests {
         let messages = String::from_utf8(output.stdout).unwrap();
         Guests {
             managed: component(&messages, "keyreel_plugin_managed.wasm"),
+            aws_kms: component(&messages, "keyreel_plugin_aws_kms.wasm"),
+            lkm: component(&messages, "keyreel_plugin_lkm.wasm"),
             hostile: component(&messages, "keyreel_guest_hostile.wasm"),
         }
     })
@@ -104,7 +112,12 @@ impl MemoryVault {
 
 #[async_trait]
 impl TenantVault for MemoryVault {
-    async fn configuration(&self, t: &TenantId, _: &ProviderId) -> Result<String, VaultError> {
+    async fn configuration(
+        &self,
+        t: &TenantId,
+        _: &ProviderId,
+        _: Option<&str>,
+    ) -> Result<String, VaultError> {
         let configurations = self.configurations.lock().unwrap();
         Ok(configurations
             .get(t.as_str())
@@ -116,6 +129,7 @@ impl TenantVault for MemoryVault {
         &self,
         tenant: &TenantId,
         _: &ProviderId,
+        _: Option<&str>,
         name: &str,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let secrets = self.secrets.lock().unwrap();
@@ -196,6 +210,7 @@ pub fn call(tenant: &str) -> CallInfo {
         tenant: TenantId::parse(tenant).unwrap(),
         subject: "user-1".to_owned(),
         deadline: Duration::from_secs(20),
+        configured: Configured::default(),
         attributes: Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use moka::future::Cache;
 use zeroize::Zeroizing;
 
 use super::password::Verifier;
-use super::throttle::{Callers, Throttle};
+use super::throttle::Throttle;
 use super::{Identity, Presented};
 use crate::problem::{Code, Problem};
 use crate::settings::Settings;
@@ -44,10 +44,6 @@ impl Door {
         clock: Arc<dyn Clock>,
         settings: &Settings,
     ) -> Self {
-        let callers = match settings.server.public_url {
-            Some(_) => Callers::Proxied,
-            None => Callers::Direct,
-        };
         let settings = &settings.sessions;
         Self {
             catalogue,
@@ -56,7 +52,7 @@ impl Door {
                 .max_capacity(50_000)
                 .time_to_live(BELIEVED)
                 .build(),
-            throttle: Throttle::new(settings, callers),
+            throttle: Throttle::new(settings),
             verifier: Verifier::new(settings.concurrent_verifications),
         }
     }
@@ -86,7 +82,7 @@ impl Door {
     pub(crate) async fn sign_in(
         &self,
         attempt: Attempts,
-        address: IpAddr,
+        address: Option<IpAddr>,
     ) -> Result<User, Refused> {
         match attempt {
             Attempts::Password { name, password } => {
@@ -100,7 +96,7 @@ impl Door {
         &self,
         name: &str,
         password: Zeroizing<String>,
-        address: IpAddr,
+        address: Option<IpAddr>,
     ) -> Result<User, Refused> {
         // All names that are too long are one to the throttle: it remembers none of them.
         let known_as = if name.len() > MAX_INPUT { "" } else { name };
@@ -133,7 +129,7 @@ impl Door {
         }
     }
 
-    async fn by_link(&self, secret: &str, address: IpAddr) -> Result<User, Refused> {
+    async fn by_link(&self, secret: &str, address: Option<IpAddr>) -> Result<User, Refused> {
         const WRONG: &str = "This sign-in link is not valid (any more). Ask for a new one.";
         let attempt = self.begin(None, address)?;
         let Some(sha256) = super::hash_secret(secret, "") else {
@@ -157,7 +153,7 @@ impl Door {
         Ok(user)
     }
 
-    fn begin(&self, name: Option<&str>, address: IpAddr) -> Result<Attempt, Refused> {
+    fn begin(&self, name: Option<&str>, address: Option<IpAddr>) -> Result<Attempt, Refused> {
         self.throttle
             .begin(name, address, self.clock.now_ms())
             .map_err(|wait| {

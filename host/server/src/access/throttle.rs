@@ -16,24 +16,14 @@ use crate::settings::SessionSettings;
 pub(crate) struct Throttle {
     names: Cache<String, Arc<Mutex<Failures>>>,
     addresses: Cache<IpAddr, Arc<Mutex<Failures>>>,
-    callers: Callers,
     allowed: u32,
     wait: Duration,
-}
-
-/// What the address of a connection says of who calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Callers {
-    /// It is the caller's: addresses are slowed down as names are.
-    Direct,
-    /// It is a proxy's, the same for everybody: only names are slowed down.
-    Proxied,
 }
 
 /// An attempt under way.
 pub(crate) struct Attempt {
     name: Option<String>,
-    address: IpAddr,
+    address: Option<IpAddr>,
 }
 
 #[derive(Default)]
@@ -43,7 +33,7 @@ struct Failures {
 }
 
 impl Throttle {
-    pub(crate) fn new(settings: &SessionSettings, callers: Callers) -> Self {
+    pub(crate) fn new(settings: &SessionSettings) -> Self {
         let remembered = Duration::from_secs(60 * 60);
         Self {
             names: Cache::builder()
@@ -54,17 +44,17 @@ impl Throttle {
                 .max_capacity(100_000)
                 .time_to_idle(remembered)
                 .build(),
-            callers,
             allowed: settings.failures_before_wait,
             wait: Duration::from_secs(u64::from(settings.wait_seconds)),
         }
     }
 
-    /// Begins an attempt, or says how long to wait. A link has no name.
+    /// Begins an attempt, or says how long to wait. A link has no name, and behind a proxy that
+    /// does not say it there is no address.
     pub(crate) fn begin(
         &self,
         name: Option<&str>,
-        address: IpAddr,
+        address: Option<IpAddr>,
         now_ms: u64,
     ) -> Result<Attempt, Duration> {
         let name = name.map(str::to_ascii_lowercase);
@@ -72,10 +62,10 @@ impl Throttle {
             Some(name) => self.names.get_with_by_ref(name, Default::default),
             None => Arc::default(),
         };
-        let address = network(address);
-        let by_address = match self.callers {
-            Callers::Direct => self.addresses.get_with_by_ref(&address, Default::default),
-            Callers::Proxied => Arc::default(),
+        let address = address.map(network);
+        let by_address = match &address {
+            Some(address) => self.addresses.get_with_by_ref(address, Default::default),
+            None => Arc::default(),
         };
         let mut of_name = by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let mut of_address = by_address.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +92,9 @@ impl Throttle {
         if let Some(name) = &attempt.name {
             self.names.invalidate(name);
         }
-        if let Some(failures) = self.addresses.get(&attempt.address) {
+        if let Some(address) = &attempt.address
+            && let Some(failures) = self.addresses.get(address)
+        {
             let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
             failures.count = failures.count.saturating_sub(1);
         }
@@ -110,7 +102,7 @@ impl Throttle {
 }
 
 /// One site is given a /64 and picks addresses out of it as it likes.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
         v4 @ IpAddr::V4(_) => v4,
@@ -143,24 +135,20 @@ mod tests {
     use std::net::IpAddr;
     use std::time::Duration;
 
-    use super::{Callers, Throttle};
+    use super::Throttle;
     use crate::settings::SessionSettings;
 
     fn throttle() -> Throttle {
-        throttle_of(Callers::Direct)
-    }
-
-    fn throttle_of(callers: Callers) -> Throttle {
         let settings = SessionSettings {
             failures_before_wait: 3,
             wait_seconds: 2,
             ..SessionSettings::default()
         };
-        Throttle::new(&settings, callers)
+        Throttle::new(&settings)
     }
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
     }
 
     #[test]
@@ -203,7 +191,7 @@ mod tests {
     #[test]
     fn a_network_of_version_6_is_one_address() {
         let throttle = throttle();
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let address = |text: &str| text.parse::<IpAddr>().ok();
         for guess in 0..30 {
             let from = address(&format!("2001:db8:0:1::{guess:x}"));
             let name = format!("name-{guess}");
@@ -216,16 +204,16 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_only_names_wait() {
-        let throttle = throttle_of(Callers::Proxied);
+    fn without_an_address_only_names_wait() {
+        let throttle = throttle();
         for guess in 0..100 {
             let name = format!("name-{guess}");
-            assert!(throttle.begin(Some(&name), address(1), 0).is_ok());
+            assert!(throttle.begin(Some(&name), None, 0).is_ok());
         }
         for _ in 0..3 {
-            assert!(throttle.begin(Some("maya"), address(1), 0).is_ok());
+            assert!(throttle.begin(Some("maya"), None, 0).is_ok());
         }
-        assert!(throttle.begin(Some("maya"), address(1), 0).is_err());
+        assert!(throttle.begin(Some("maya"), None, 0).is_err());
     }
 
     #[test]

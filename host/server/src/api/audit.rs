@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use keyreel_format::RecordingId;
-use keyreel_library::{AuditEvent, AuditQuery};
+use keyreel_library::{AuditEvent, AuditQuery, AuditScope};
 
 use super::model::{AuditEntry, AuditPage, time};
 use super::session::private;
@@ -55,6 +55,7 @@ pub(crate) async fn list(
             None => None,
         };
     let query = AuditQuery {
+        scope: AuditScope::Tenants,
         tenants: supervisor.tenants_or(filter.tenant.as_deref()),
         action: filter.action.clone(),
         recording,

@@ -3,8 +3,10 @@
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
 use keyreel_format::RecordingId;
+use keyreel_library::Recording;
 use serde::de::DeserializeOwned;
 
+use crate::access::{AtLeast, Holding};
 use crate::problem::{Code, Problem};
 use crate::state::App;
 
@@ -45,6 +47,47 @@ impl FromRequestParts<App> for Id {
             .and_then(|axum::extract::Path(id)| RecordingId::parse(&id).ok())
             .map(Self)
             .ok_or_else(no_recording)
+    }
+}
+
+/// Whose recording an id means, for people with roles in several tenants.
+#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Whose {
+    /// Of this tenant. Needed only where several of the caller's tenants have a recording of this
+    /// id.
+    tenant: Option<String>,
+}
+
+impl Whose {
+    /// Of a tenant, where one is named.
+    pub(crate) fn of(tenant: Option<String>) -> Self {
+        Self { tenant }
+    }
+
+    /// The recording that an id means among the caller's tenants.
+    pub(crate) async fn recording(
+        &self,
+        app: &App,
+        holder: &Holding<impl AtLeast>,
+        id: &RecordingId,
+    ) -> Result<Recording, Problem> {
+        let mut found = None;
+        for tenant in holder.tenants_or(self.tenant.as_deref()) {
+            let tenants = std::slice::from_ref(&tenant);
+            let Some(recording) = app.catalogue().recording(tenants, id).await? else {
+                continue;
+            };
+            if found.replace(recording).is_some() {
+                return Err(Problem::new(
+                    Code::Ambiguous,
+                    "Several of your organisations have a recording of this id. Say whose you \
+                     mean, with the query parameter tenant.",
+                ));
+            }
+        }
+        found.ok_or_else(no_recording)
     }
 }
 

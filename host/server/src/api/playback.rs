@@ -7,10 +7,10 @@ use http::StatusCode;
 use keyreel_format::{ContentType, PartName};
 use uuid::Uuid;
 
-use super::Id;
 use super::extract::no_recording;
 use super::model::{Playback, time};
 use super::session::private;
+use super::{Id, Query, Whose};
 use crate::access::{Agent, Holding};
 use crate::audit::Event;
 use crate::grants::{Grant, Parts};
@@ -21,12 +21,13 @@ use crate::state::App;
 /// Grants playback: URLs that open this recording's parts until they expire, for this session or
 /// token alone. Make a new grant when a range is refused, and go on from there.
 #[utoipa::path(post, path = "/api/v1/recordings/{id}/playback", tag = "recordings",
-    params(("id" = String, Path, description = "The recording's id")),
+    params(("id" = String, Path, description = "The recording's id"), Whose),
     responses(
     (status = 201, description = "The grant's URLs", body = Playback),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another tenant's", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`ambiguous`: several of the caller's tenants have this id; name one with `tenant`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`audit-unavailable`, `unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn grant(
@@ -34,9 +35,9 @@ pub(crate) async fn grant(
     info: RequestInfo,
     agent: Holding<Agent>,
     Id(id): Id,
+    Query(whose): Query<Whose>,
 ) -> Result<Response, Problem> {
-    let found = app.catalogue().recording(agent.tenants(), &id).await?;
-    let recording = found.ok_or_else(no_recording)?;
+    let recording = whose.recording(&app, &agent, &id).await?;
     info.of(&recording.tenant);
     let credential = &agent.access().identity().credential;
     let now_ms = app.clock().now_ms();

@@ -11,7 +11,7 @@ use super::model::{
     MarkedSpan, Protection, RecordingDetail, RecordingPage, RecordingSummary, SealedPart,
 };
 use super::session::private;
-use super::{Id, Query, paging};
+use super::{Id, Query, Whose, paging};
 use crate::access::{Agent, Holding};
 use crate::problem::{Code, Problem, ProblemDetails};
 use crate::request::RequestInfo;
@@ -104,21 +104,22 @@ pub(crate) async fn list(
 
 /// One recording.
 #[utoipa::path(get, path = "/api/v1/recordings/{id}", tag = "recordings",
-    params(("id" = String, Path, description = "The recording's id")),
+    params(("id" = String, Path, description = "The recording's id"), Whose),
     responses(
     (status = 200, description = "The recording", body = RecordingDetail),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another tenant's", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`ambiguous`: several of the caller's tenants have this id; name one with `tenant`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn show(
     State(app): State<App>,
     info: RequestInfo,
     agent: Holding<Agent>,
     Id(id): Id,
+    Query(whose): Query<Whose>,
 ) -> Result<Response, Problem> {
-    let found = app.catalogue().recording(agent.tenants(), &id).await?;
-    let recording = found.ok_or_else(no_recording)?;
+    let recording = whose.recording(&app, &agent, &id).await?;
     info.of(&recording.tenant);
     let tenant = app
         .catalogue()

@@ -12,10 +12,9 @@ use zeroize::Zeroizing;
 
 use super::JsonBody;
 use super::model::{Session, TenantAccess, TenantList, role_name, time};
-use crate::access::{Access, Attempts, COOKIE_NAME, Identity, Refused, refuse_cross_site};
+use crate::access::{Access, Attempts, COOKIE_NAME, Caller, Identity, Refused, refuse_cross_site};
 use crate::accounts;
 use crate::audit::Event;
-use crate::connection::Peer;
 use crate::problem::{Code, Problem, ProblemDetails};
 use crate::state::App;
 
@@ -46,7 +45,7 @@ pub(crate) enum SignIn {
 ))]
 pub(crate) async fn create(
     State(app): State<App>,
-    peer: Peer,
+    caller: Caller,
     parts: Parts,
     JsonBody(sign_in): JsonBody<SignIn>,
 ) -> Result<Response, Problem> {
@@ -66,17 +65,17 @@ pub(crate) async fn create(
             "link",
         ),
     };
-    let user = match app.door().sign_in(attempt, peer.address()).await {
+    let user = match app.door().sign_in(attempt, caller.own()).await {
         Ok(user) => user,
         // Only logged and counted, by the request log: otherwise whoever guesses fills the audit
         // log as fast as requests can be sent.
-        Err(refused) if !is_audited(&refused, &app) => return Err(refused.problem),
+        Err(refused) if !is_audited(&refused, caller) => return Err(refused.problem),
         Err(refused) => {
             let subject = refused.user.as_ref().map_or("", |user| user.id.as_str());
             let event = Event::new("session.refused", subject)
                 .outcome(refused.problem.code().as_str())
                 .field("by", by)
-                .field("address", peer.address().to_string());
+                .field("address", caller.nearest().to_string());
             let roles = refused.user.as_ref().map_or(&[][..], |user| &user.roles);
             app.audit()
                 .record_all(for_each_tenant(&event, roles))
@@ -89,7 +88,7 @@ pub(crate) async fn create(
     let event = Event::new("session.created", &user.id)
         .field("by", by)
         .field("session", issued.id.clone())
-        .field("address", peer.address().to_string());
+        .field("address", caller.nearest().to_string());
     if let Err(error) = app
         .audit()
         .record_all(for_each_tenant(&event, &user.roles))
@@ -196,10 +195,11 @@ async fn tenants_of(app: &App, roles: &[(TenantId, Role)]) -> Result<Vec<TenantA
 }
 
 /// Whether the audit log tells of a refusal: of those that the throttle has counted, and not of
-/// those that it made. Behind a proxy it counts by name only, so there only of known accounts.
-fn is_audited(refused: &Refused, app: &App) -> bool {
-    let proxied = app.settings().server.public_url.is_some();
-    refused.problem.code() != Code::TooManyAttempts && (refused.user.is_some() || !proxied)
+/// those that it made. Where no address is known it counts by name only, so there only of known
+/// accounts.
+fn is_audited(refused: &Refused, caller: Caller) -> bool {
+    let counted = refused.user.is_some() || caller.own().is_some();
+    refused.problem.code() != Code::TooManyAttempts && counted
 }
 
 /// Every tenant's log says who came and went, so that its supervisors can read it.

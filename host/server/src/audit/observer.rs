@@ -1,10 +1,10 @@
-//! Every unwrap, before it is asked for and before its key is handed out.
+//! Every unwrap, before it is asked for and before its key is handed out; every KEK that is made.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyreel_keys::{Clock, ObserverError, ProviderError, UnwrapAttempt, UnwrapObserver};
+use keyreel_keys::{Clock, MintedKek, ObserverError, ProviderError, UnwrapAttempt, UnwrapObserver};
 use keyreel_library::Catalogue;
 
 use super::{AuditLog, Event};
@@ -50,6 +50,19 @@ impl UnwrapObserver for AuditObserver {
             .record(event.field("latencyMs", latency_ms))
             .await
             .map_err(ObserverError::new)
+    }
+
+    async fn minted(&self, kek: &MintedKek) -> Result<(), ObserverError> {
+        let mut event = Event::new("key.minted", &kek.subject)
+            .tenant(&kek.tenant)
+            .field("provider", kek.provider.as_str())
+            .field("kek", kek.kek.as_str())
+            .field("algorithm", kek.algorithm.clone())
+            .field("requestId", kek.request_id.clone());
+        if let Some(configuration) = &kek.configuration {
+            event = event.field("configuration", configuration.clone());
+        }
+        self.log.record(event).await.map_err(ObserverError::new)
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Plays {
     audit: AuditLog,
     clock: Arc<dyn Clock>,
     idle: Duration,
+    streams_per_grant: usize,
 }
 
 /// One grant in use.
@@ -51,13 +52,28 @@ pub(crate) struct Listening {
     clock: Arc<dyn Clock>,
 }
 
+/// Why a stream does not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotListening {
+    #[error("the grant has as many open streams as limits.streams_per_grant allows")]
+    TooMany,
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
 impl Plays {
-    pub(crate) fn new(audit: AuditLog, clock: Arc<dyn Clock>, idle: Duration) -> Self {
+    pub(crate) fn new(
+        audit: AuditLog,
+        clock: Arc<dyn Clock>,
+        idle: Duration,
+        streams_per_grant: u32,
+    ) -> Self {
         Self {
             open: Mutex::default(),
             audit,
             clock,
             idle,
+            streams_per_grant: streams_per_grant as usize,
         }
     }
 
@@ -69,8 +85,10 @@ impl Plays {
         purge: PurgeWatch,
         abort: Abort,
         request_id: &str,
-    ) -> Result<Listening, AuditError> {
-        let listening = self.join(grant, subject, purge, abort);
+    ) -> Result<Listening, NotListening> {
+        let listening = self
+            .join(grant, subject, purge, abort)
+            .ok_or(NotListening::TooMany)?;
         let event = || {
             Event::new("play.started", subject)
                 .tenant(&grant.tenant)
@@ -86,7 +104,14 @@ impl Plays {
         Ok(listening)
     }
 
-    fn join(&self, grant: &Grant, subject: &str, purge: PurgeWatch, abort: Abort) -> Listening {
+    /// `None` where the grant has as many streams as it may.
+    fn join(
+        &self,
+        grant: &Grant,
+        subject: &str,
+        purge: PurgeWatch,
+        abort: Abort,
+    ) -> Option<Listening> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let play = open.entry(grant.id).or_insert_with(|| {
             Arc::new(Play {
@@ -106,14 +131,20 @@ impl Plays {
             abort: abort.clone(),
             purge: purge.clone(),
         };
-        play.streams().push(stream);
-        Listening {
+        {
+            let mut streams = play.streams();
+            if streams.len() >= self.streams_per_grant {
+                return None;
+            }
+            streams.push(stream);
+        }
+        Some(Listening {
             play: play.clone(),
             number,
             abort,
             purge,
             clock: self.clock.clone(),
-        }
+        })
     }
 
     /// The plays that have open streams.

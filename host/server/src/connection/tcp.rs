@@ -4,14 +4,12 @@
 use std::io;
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::progress::Progress;
 use crate::abort::Abort;
 
 pub(super) struct Tcp {
@@ -20,49 +18,20 @@ pub(super) struct Tcp {
     progress: Progress,
 }
 
-/// Whether a write waits for the other end, and how many have not.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Arc<Written>);
-
-#[derive(Debug, Default)]
-struct Written {
-    writes: AtomicU64,
-    waiting: AtomicBool,
-}
-
-impl Progress {
-    /// Returns when a write has waited for at least `limit`; at most a quarter more.
-    pub(super) async fn stalled(&self, limit: Duration) {
-        let mut waited = 0;
-        let mut seen = self.0.writes.load(Ordering::Relaxed);
-        loop {
-            tokio::time::sleep(limit / 4).await;
-            let writes = self.0.writes.load(Ordering::Relaxed);
-            let stuck = self.0.waiting.load(Ordering::Relaxed) && writes == seen;
-            seen = writes;
-            waited = if stuck { waited + 1 } else { 0 };
-            if waited > 4 {
-                return;
-            }
-        }
-    }
-
-    fn note<T>(&self, polled: &Poll<io::Result<T>>) {
-        if polled.is_pending() {
-            self.0.waiting.store(true, Ordering::Relaxed);
-        } else {
-            self.0.waiting.store(false, Ordering::Relaxed);
-            self.0.writes.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Tcp {
     pub(super) fn new(stream: TcpStream, abort: Abort, progress: Progress) -> Self {
         Self {
             stream,
             abort,
             progress,
+        }
+    }
+
+    fn note<T>(&self, polled: &Poll<io::Result<T>>) {
+        if polled.is_pending() {
+            self.progress.waits();
+        } else {
+            self.progress.moves();
         }
     }
 }
@@ -84,7 +53,7 @@ impl AsyncWrite for Tcp {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buffer);
-        self.progress.note(&polled);
+        self.note(&polled);
         polled
     }
 
@@ -94,7 +63,7 @@ impl AsyncWrite for Tcp {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.progress.note(&polled);
+        self.note(&polled);
         polled
     }
 

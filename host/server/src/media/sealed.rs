@@ -12,6 +12,7 @@ use keyreel_format::{
 };
 use keyreel_library::{Error as LibraryError, ObjectHandle, Objects, Part, Recording};
 use moka::future::Cache;
+use subtle::ConstantTimeEq as _;
 
 use super::buffers::Buffers;
 use super::conditions::{END_OF_DATES_MS, Validators};
@@ -130,7 +131,9 @@ impl Sealed {
     }
 
     /// Whether the object is the one that the catalogue means. The header is not authenticated
-    /// yet: this keeps a planted file from steering one tenant's key to another's provider.
+    /// yet: this keeps a planted file from steering one tenant's key to another's provider. Nor
+    /// would its authenticity be enough, since anybody can wrap a DEK of their own to a KEK's
+    /// public key: the body's salt and commitment tell which DEK the recording was sealed under.
     fn check(&self, recording: &Recording, part: &Part) -> Result<(), Problem> {
         let identity = self.header.identity();
         let wrong = if identity.tenant != recording.tenant {
@@ -145,6 +148,8 @@ impl Sealed {
             "its length is another"
         } else if !self.names_kek_of(recording) {
             "it names none of the recording's KEK"
+        } else if !self.begins_as(part) {
+            "its body is another"
         } else {
             return Ok(());
         };
@@ -155,6 +160,12 @@ impl Sealed {
         self.key_block().recipients.iter().any(|recipient| {
             recipient.provider == recording.provider && recipient.kek == recording.kek
         })
+    }
+
+    /// Recordings from before the catalogue kept this are taken at their header's word.
+    fn begins_as(&self, part: &Part) -> bool {
+        part.body_prefix
+            .is_none_or(|known| known.ct_eq(&self.prefix).into())
     }
 
     pub(super) fn key_block(&self) -> &KeyBlock {

@@ -36,7 +36,8 @@ pub(super) struct Source {
     reader: Arc<Reader>,
     request: DekRequest,
     lease: DekLease,
-    leased: Instant,
+    /// When the DEK is asked for again.
+    renew_at: Instant,
     listening: Listening,
     segments: VecDeque<Segment>,
     pace: Pace,
@@ -46,6 +47,8 @@ pub(super) struct Source {
 enum Piece {
     Text(Bytes),
     Plain(Opened),
+    /// No more than what there is already, which may go out.
+    Nothing,
 }
 
 impl Source {
@@ -59,14 +62,14 @@ impl Source {
         segments: VecDeque<Segment>,
     ) -> Self {
         let pace = Pace::new(listener.app.library().span_len());
-        let leased = Instant::now();
+        let renew_at = renewal(&lease);
         Self {
             listener,
             sealed,
             reader,
             request,
             lease,
-            leased,
+            renew_at,
             listening,
             segments,
             pace,
@@ -80,6 +83,7 @@ impl Source {
         loop {
             match self.next().await {
                 Ok(None) => break,
+                Ok(Some(Piece::Nothing)) => {}
                 Ok(Some(Piece::Text(text))) => ready.push_back(Piece::Text(text)),
                 Ok(Some(plain @ Piece::Plain(_))) => {
                     ready.push_back(plain);
@@ -134,20 +138,30 @@ impl Source {
         Ok(opened)
     }
 
-    /// Asks for the DEK again every second, so that an open stream outlives its key by no more
-    /// than the cache does. While the key is in the cache this costs next to nothing.
+    /// Asks for the DEK again every second, and when its time in the cache is over, so that an open
+    /// stream outlives its key by no more than the cache does. While the key is in the cache this
+    /// costs next to nothing.
     async fn renew(&mut self) -> Result<(), Problem> {
-        if self.leased.elapsed() < RENEW_AFTER {
+        if !self.is_due() {
             return Ok(());
         }
         self.lease = self.listener.app.keyring().lease(&self.request).await?;
-        self.leased = Instant::now();
+        self.renew_at = renewal(&self.lease);
         Ok(())
+    }
+
+    /// Whether the DEK has to be asked for before another chunk is handed out.
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.renew_at
     }
 
     fn is_cut(&self) -> bool {
         self.listening.is_cut() || self.lease.is_revoked()
     }
+}
+
+fn renewal(lease: &DekLease) -> Instant {
+    lease.until().min(Instant::now() + RENEW_AFTER)
 }
 
 /// How much is read at a time: little at first, so that the first byte is quick; more while the
@@ -225,6 +239,11 @@ impl http_body::Body for MediaBody {
                     if source.is_cut() {
                         return Poll::Ready(Some(Err(source.break_off("cut"))));
                     }
+                    // What was opened under a key that may be gone by now waits for word of it.
+                    if source.is_due() && !self.ready.is_empty() {
+                        self.state = State::Busy(Box::pin(source.ask_again()));
+                        continue;
+                    }
                     if let Some(chunk) = self.next_chunk() {
                         source.listening.heard(chunk.len());
                         self.state = State::Idle(source);
@@ -239,6 +258,7 @@ impl http_body::Body for MediaBody {
                     };
                     match next {
                         Ok(None) => return Poll::Ready(None),
+                        Ok(Some(Piece::Nothing)) => self.state = State::Idle(source),
                         Ok(Some(piece)) => {
                             self.ready.push_back(piece);
                             self.state = State::Idle(source);
@@ -261,6 +281,7 @@ impl MediaBody {
                 Piece::Text(text) if text.is_empty() => None,
                 Piece::Text(text) => Some(std::mem::take(text)),
                 Piece::Plain(opened) => opened.next(),
+                Piece::Nothing => None,
             };
             if next.is_some() {
                 return next;
@@ -274,7 +295,19 @@ impl MediaBody {
 impl Source {
     async fn advance(mut self: Box<Self>) -> (Box<Self>, Result<Option<Piece>, Problem>) {
         let next = self.next().await;
-        let next = match next {
+        let next = self.noted(next).await;
+        (self, next)
+    }
+
+    async fn ask_again(mut self: Box<Self>) -> (Box<Self>, Result<Option<Piece>, Problem>) {
+        let renewed = self.renew().await.map(|()| Some(Piece::Nothing));
+        let renewed = self.noted(renewed).await;
+        (self, renewed)
+    }
+
+    /// Records damage, and logs why a stream ends.
+    async fn noted(&self, next: Result<Option<Piece>, Problem>) -> Result<Option<Piece>, Problem> {
+        match next {
             Err(problem) => {
                 let problem = self.listener.note_damage(problem).await;
                 tracing::error!(
@@ -286,8 +319,7 @@ impl Source {
                 Err(problem)
             }
             next => next,
-        };
-        (self, next)
+        }
     }
 
     /// Ends the connection, so that what came is not taken for the whole.

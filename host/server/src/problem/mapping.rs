@@ -1,100 +1,199 @@
 //! Which problem each error of the other crates is.
 
+use std::time::Duration;
+
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use keyreel_keys::{ErrorClass, KeyError};
+use keyreel_keys::{ErrorClass, KeyError, RegistrationError, StoreError};
 use keyreel_library::Error as LibraryError;
 
+use super::words::{Happened, Turn, words};
 use super::{Code, Problem};
 use crate::accounts::AccountError;
 use crate::audit::AuditError;
+use crate::audit::plays::NotListening;
 use crate::grants::InvalidGrant;
 
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
-        let (code, detail) = match &error {
-            KeyError::CircuitOpen { .. } => (
-                Code::CircuitOpen,
-                "The key service failed several times in a row. It is asked again shortly.",
+        let (provider, happened) = match &error {
+            KeyError::Provider { provider, error } => (provider, Happened::Failed(error.class)),
+            KeyError::CircuitOpen { provider, .. } => (provider, Happened::LeftAlone),
+            KeyError::Busy { provider, .. } => (provider, Happened::Crowded),
+            _ => return of_this_side(error),
+        };
+        let said = words(Some(provider), happened);
+        let problem = Self::new(said.code, said.detail).turn(said.turn, Some(provider));
+        with_retry(problem.inward(&error), &error)
+    }
+}
+
+/// What no key service was asked about, or could not help.
+fn of_this_side(error: KeyError) -> Problem {
+    let (code, detail, turn) = match &error {
+        KeyError::Audit(_) => (
+            Code::AuditUnavailable,
+            "The audit log cannot be written, so no key is unwrapped. Try again shortly.",
+            Turn::Operator,
+        ),
+        KeyError::Purged { .. } => (
+            Code::Unavailable,
+            "This organisation's keys were just purged. Try again.",
+            Turn::Administrator,
+        ),
+        KeyError::Store(source) if matches!(**source, StoreError::Exists { .. }) => (
+            Code::Conflict,
+            "There is a key of this id already.",
+            Turn::Administrator,
+        ),
+        KeyError::Store(_) | KeyError::StoreTimeout => (
+            Code::Unavailable,
+            "The catalogue does not answer. Try again shortly.",
+            Turn::Operator,
+        ),
+        // The catalogue binds tenants to KEKs. A header that names another one was planted, or
+        // the binding is gone: either way there is no key to ask for.
+        KeyError::UnknownKek { .. } => (
+            Code::KeyNotFound,
+            "The key that this recording was sealed with is not one of this organisation's.",
+            Turn::Administrator,
+        ),
+        KeyError::KekRetired { .. } => (
+            Code::KeyDisabled,
+            "The key of this recording was retired. Your administrator can say why.",
+            Turn::Administrator,
+        ),
+        KeyError::KekDisabled { .. } => (
+            Code::KeyDisabled,
+            "The key of this recording was disabled in Keyreel. It plays again as soon as your \
+             administrator enables it.",
+            Turn::Administrator,
+        ),
+        KeyError::NoCurrentKek { .. } => (
+            Code::Config,
+            "This organisation has no key to seal with. Its administrator has to register or \
+             enable one.",
+            Turn::Administrator,
+        ),
+        KeyError::ProviderMissing { .. } => (
+            Code::Config,
+            "The plugin for this organisation's key service is not installed on this server. \
+             Tell whoever runs it.",
+            Turn::Operator,
+        ),
+        other => {
+            let said = words(None, Happened::Failed(other.class()));
+            let problem = Problem::new(said.code, said.detail).turn(said.turn, None);
+            return with_retry(problem.inward(&error), &error);
+        }
+    };
+    with_retry(
+        Problem::new(code, detail).turn(turn, None).inward(&error),
+        &error,
+    )
+}
+
+fn with_retry(problem: Problem, error: &KeyError) -> Problem {
+    match error.retry_after() {
+        Some(after) if problem.code().status() == http::StatusCode::SERVICE_UNAVAILABLE => {
+            problem.retry_after(after)
+        }
+        _ => problem,
+    }
+}
+
+/// To an administrator, who reads what a listener does not: what the provider says.
+impl From<&RegistrationError> for Problem {
+    fn from(error: &RegistrationError) -> Self {
+        const UNCHANGED: &str = "Nothing was changed.";
+        let refused = |code, detail: String| Self::new(code, format!("{detail} {UNCHANGED}"));
+        let bad = |error: &RegistrationError| refused(Code::BadRequest, format!("{error}."));
+        match error {
+            RegistrationError::Key(KeyError::Provider {
+                provider,
+                error: said,
+            }) => {
+                let words = words(Some(provider), Happened::Failed(said.class));
+                let code = match said.class {
+                    // What was just sent is wrong, and whoever sent it can mend it.
+                    ErrorClass::Config | ErrorClass::Request | ErrorClass::Integrity => {
+                        Code::BadRequest
+                    }
+                    _ => words.code,
+                };
+                let detail = match said.class {
+                    ErrorClass::Integrity => "The key service does not open what is sealed with \
+                        this public key: it is not that of the key pair, or the padding is another."
+                        .to_owned(),
+                    _ => format!("{} ({}).", capital(&said.message), said.code),
+                };
+                let problem = refused(code, detail).turn(words.turn, Some(provider));
+                match said.retry_after {
+                    Some(after) if code.status() == http::StatusCode::SERVICE_UNAVAILABLE => {
+                        problem.retry_after(after)
+                    }
+                    _ => problem,
+                }
+            }
+            RegistrationError::Key(KeyError::TrialFailed { .. }) => refused(
+                Code::BadRequest,
+                "The key service opened the sample as another key: it does not hold the private \
+                 half of this public key."
+                    .to_owned(),
             ),
-            KeyError::Busy { .. } => (
-                Code::Throttled,
-                "Too many recordings are being opened with this key service.",
-            ),
-            KeyError::Audit(_) => (
-                Code::AuditUnavailable,
-                "The audit log cannot be written, so no key is unwrapped. Try again shortly.",
-            ),
-            KeyError::Purged { .. } => (
+            RegistrationError::Key(KeyError::Wrap { reason, .. }) => {
+                refused(Code::BadRequest, format!("The public key: {reason}."))
+            }
+            RegistrationError::Key(error @ KeyError::ProviderMissing { provider }) => refused(
+                Code::BadRequest,
+                format!("The plugin {provider} is not installed on this server."),
+            )
+            .inward(error),
+            RegistrationError::Key(error @ KeyError::CannotMint { .. }) => {
+                refused(Code::BadRequest, format!("{error}."))
+            }
+            RegistrationError::Key(error) => Self::from(error.clone()),
+            RegistrationError::Down { detail, .. } => refused(
                 Code::Unavailable,
-                "This organisation's keys were just purged. Try again.",
+                format!("The key service says that it is down: {detail}."),
             ),
-            KeyError::Store(_) | KeyError::StoreTimeout => (
+            RegistrationError::NoConfiguration { .. } => Self::new(
+                Code::NotFound,
+                "There is no such key configuration, or it is not yours.",
+            ),
+            RegistrationError::KeyPairKnown { .. } => {
+                refused(Code::Conflict, format!("{}.", capital(&error.to_string())))
+            }
+            RegistrationError::OtherProvider { .. }
+            | RegistrationError::MintsItself { .. }
+            | RegistrationError::Policy { .. }
+            | RegistrationError::PublicKey(_)
+            | RegistrationError::KeyPairId => bad(error),
+            RegistrationError::Store(source) => Self::new(
                 Code::Unavailable,
                 "The catalogue does not answer. Try again shortly.",
-            ),
-            // The catalogue binds tenants to KEKs. A header that names another one was planted, or
-            // the binding is gone: either way there is no key to ask for.
-            KeyError::UnknownKek { .. } => (
-                Code::KeyNotFound,
-                "The key that this recording was sealed with is not one of this organisation's.",
-            ),
-            KeyError::KekRetired { .. } => {
-                (Code::KeyDisabled, "The key of this recording was retired.")
-            }
-            other => of_class(other.class()),
-        };
-        let problem = Self::new(code, detail).inward(&error);
-        match error.retry_after() {
-            Some(after) if code.status() == http::StatusCode::SERVICE_UNAVAILABLE => {
-                problem.retry_after(after)
-            }
-            _ => problem,
+            )
+            .inward(source),
+            RegistrationError::Vault(source) => Self::new(
+                Code::Unavailable,
+                "The keystore does not answer. Try again shortly.",
+            )
+            .inward(source),
+            other => Self::new(Code::Internal, INTERNAL).inward(other),
         }
     }
 }
 
-fn of_class(class: ErrorClass) -> (Code, &'static str) {
-    match class {
-        ErrorClass::Config => (
-            Code::Config,
-            "The key provider is not configured correctly. Ask your administrator.",
-        ),
-        // A malformed request to a provider is this server's doing or the plugin's, not the
-        // listener's.
-        ErrorClass::Request => (
-            Code::ProviderMalformed,
-            "The key provider did not accept this recording's key.",
-        ),
-        ErrorClass::NotFound => (
-            Code::KeyNotFound,
-            "The key service does not know this recording's key.",
-        ),
-        ErrorClass::Denied => (
-            Code::KeyDenied,
-            "The owner of this recording's key refuses to open it.",
-        ),
-        ErrorClass::KeyDisabled => (
-            Code::KeyDisabled,
-            "The owner of this recording's key has disabled it.",
-        ),
-        ErrorClass::Integrity => (Code::Integrity, DAMAGED),
-        ErrorClass::Throttled => (
-            Code::Throttled,
-            "The key service has too many requests. Try again shortly.",
-        ),
-        ErrorClass::Unavailable => (
-            Code::Unavailable,
-            "The key service did not answer. Try again shortly.",
-        ),
-        ErrorClass::Timeout => (
-            Code::Timeout,
-            "The key service did not answer in time. Try again.",
-        ),
-        ErrorClass::Internal => (
-            Code::ProviderMalformed,
-            "The key provider failed. Ask your administrator.",
-        ),
+impl From<RegistrationError> for Problem {
+    fn from(error: RegistrationError) -> Self {
+        Self::from(&error)
     }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// One text for every way in which bytes fail to authenticate.
@@ -138,6 +237,21 @@ impl From<AuditError> for Problem {
             "The audit log cannot be written, so this is not done. Try again shortly.",
         )
         .inward(error)
+    }
+}
+
+impl From<NotListening> for Problem {
+    fn from(error: NotListening) -> Self {
+        match error {
+            NotListening::TooMany => Self::new(
+                Code::TooManyStreams,
+                "This playback grant is streamed too many times at once. Close other players, or \
+                 ask for another grant.",
+            )
+            .inward(error)
+            .retry_after(Duration::from_secs(2)),
+            NotListening::Audit(error) => error.into(),
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use url::Url;
 
+use super::network::Network;
+
 /// Where the server listens.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -15,12 +17,40 @@ pub struct ListenSettings {
     #[schemars(with = "Option<String>")]
     pub admin_listen: Option<SocketAddr>,
     /// What browsers call this server, where a proxy stands before it:
-    /// "https://recordings.example.com". Unsafe requests from another origin are refused. All
-    /// connections then have the proxy's address, so failed sign-ins slow down names only: let the
-    /// proxy limit what one address may send to /api/v1/session.
+    /// "https://recordings.example.com". Unsafe requests from another origin are refused. Unless
+    /// `trusted_proxies` says which connections are the proxy's, failed sign-ins then slow down
+    /// names only, and no limit counts by address.
     #[schemars(with = "Option<String>")]
     #[serde(with = "url_text")]
     pub public_url: Option<Url>,
+    /// The proxies before this server, as addresses or networks: ["127.0.0.1", "10.0.0.0/8"]. Only
+    /// what they say of where a request came from is believed.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<Network>,
+    /// The header in which the trusted proxies say so. The other is ignored: a proxy that sets one
+    /// passes on whatever a client wrote into the other.
+    pub forwarded_header: ForwardedHeader,
+}
+
+/// A header that says where a request came from.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, as most proxies have it.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`, RFC 7239.
+    Forwarded,
 }
 
 impl Default for ListenSettings {
@@ -29,6 +59,8 @@ impl Default for ListenSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 8081))),
             public_url: None,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyreel_keys::{KekStore as _, KeyConfiguration, ProviderId};
 use keyreel_library::{Catalogue as _, Role};
 use keyreel_server::accounts::create_token;
 use serde_json::json;
@@ -15,6 +16,7 @@ enum Needs {
     SignedIn,
     Agent,
     Supervisor,
+    Admin,
 }
 
 /// Every documented route is here, and every route here is documented.
@@ -27,6 +29,34 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("get", "/api/v1/recordings/{id}", Needs::Agent),
     ("post", "/api/v1/recordings/{id}/playback", Needs::Agent),
     ("get", "/api/v1/audit", Needs::Supervisor),
+    ("get", "/api/v1/recordings/{id}/sealed", Needs::Admin),
+    (
+        "post",
+        "/api/v1/conversations/{cid}/recordings",
+        Needs::Admin,
+    ),
+    ("post", "/api/v1/tenants/{id}/keys/purge", Needs::Admin),
+    ("post", "/api/v1/tenants/{id}/keys/disable", Needs::Admin),
+    ("post", "/api/v1/tenants/{id}/keys/enable", Needs::Admin),
+    ("get", "/api/v2/recording/keyconfigurations", Needs::Admin),
+    ("post", "/api/v2/recording/keyconfigurations", Needs::Admin),
+    (
+        "post",
+        "/api/v2/recording/keyconfigurations/validate",
+        Needs::Admin,
+    ),
+    (
+        "get",
+        "/api/v2/recording/keyconfigurations/{id}",
+        Needs::Admin,
+    ),
+    (
+        "put",
+        "/api/v2/recording/keyconfigurations/{id}",
+        Needs::Admin,
+    ),
+    ("get", "/api/v2/recording/recordingkeys", Needs::Admin),
+    ("post", "/api/v2/recording/localkeys", Needs::Admin),
 ];
 
 #[test]
@@ -68,9 +98,24 @@ async fn every_route_asks_for_its_role() {
         ),
         (Some(fixture.agent.clone()), Needs::Agent),
         (Some(fixture.supervisor.clone()), Needs::Supervisor),
+        (Some(fixture.admin_token.clone()), Needs::Admin),
     ];
+    let configuration = KeyConfiguration {
+        id: "configured".to_owned(),
+        tenant: tenant("alpha"),
+        provider: ProviderId::parse("lkm").unwrap(),
+        config_json: "{}".to_owned(),
+        created_ms: 0,
+    };
+    let put = fixture.catalogue.put_key_configuration(&configuration);
+    put.await.unwrap();
     for (method, path, needs) in ROUTES {
-        let path = path.replace("{id}", "r");
+        let id = match () {
+            () if path.contains("/tenants/") => "alpha",
+            () if path.contains("/keyconfigurations/") => "configured",
+            () => "r",
+        };
+        let path = path.replace("{id}", id).replace("{cid}", "c");
         for (token, has) in &holders {
             let authorization = token.as_ref().map(|token| format!("Bearer {token}"));
             let headers: Vec<(&str, &str)> = authorization
@@ -177,6 +222,89 @@ async fn a_role_in_two_tenants_shows_both() {
         !log.is_empty() && log.iter().all(|event| event["tenant"] == "beta"),
         "{log:?}"
     );
+}
+
+#[tokio::test]
+async fn an_id_of_two_tenants_is_told_apart_by_name() {
+    let fixture = Fixture::new().await;
+    fixture
+        .add("alpha", "r", &[("media", "audio/wav", b"alpha's")])
+        .await;
+    fixture
+        .add("beta", "r", &[("media", "audio/wav", b"beta's")])
+        .await;
+    let roles = vec![
+        (tenant("alpha"), Role::Agent),
+        (tenant("beta"), Role::Agent),
+    ];
+    let both = create_token(
+        &*fixture.catalogue,
+        &*fixture.clock,
+        "token:both",
+        roles,
+        None,
+    )
+    .await
+    .unwrap();
+    let ask = async |token: &str, method: &str, path: &str| {
+        let path = format!("/api/v1/recordings/r{path}");
+        fixture.as_holder(token, method, &path).await
+    };
+    for (method, after) in [("GET", ""), ("POST", "/playback")] {
+        let answer = ask(&both.secret, method, after).await;
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (409, "ambiguous")
+        );
+        assert!(answer.json()["detail"].as_str().unwrap().contains("tenant"));
+        // Another tenant's stays as if it were not there, also for whoever names it.
+        let foreign = ask(&fixture.agent, method, &format!("{after}?tenant=beta")).await;
+        assert_eq!(foreign.problem(), "not-found");
+        let misspelt = ask(&both.secret, method, &format!("{after}?tenants=beta")).await;
+        assert_eq!(misspelt.problem(), "bad-request");
+        // One tenant, no question.
+        assert!(ask(&fixture.agent, method, after).await.status < 300);
+    }
+    for of in ["alpha", "beta"] {
+        let shown = ask(&both.secret, "GET", &format!("?tenant={of}")).await;
+        assert_eq!(shown.json()["tenant"], of);
+        let grant = ask(&both.secret, "POST", &format!("/playback?tenant={of}")).await;
+        let uri = grant.json()["mediaUri"].as_str().unwrap().to_owned();
+        let media = fixture.as_holder(&both.secret, "GET", &uri).await;
+        assert_eq!(media.body, format!("{of}'s").as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_caller_is_slowed_down_alone() {
+    let fixture = Fixture::with(|settings| {
+        settings.server.public_url = Some("https://keyreel.example".parse().unwrap());
+        settings.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        settings.sessions.failures_before_wait = 1;
+    })
+    .await;
+    let sign_in = async |number: usize, from: &str| {
+        let body = json!({"name": format!("nobody-{number}"), "password": "wrong password"});
+        let headers = [("X-Forwarded-For", from)];
+        let path = "/api/v1/session";
+        fixture.send("POST", path, &headers, Some(&body)).await
+    };
+    // What the client wrote itself stands first, and is not looked at.
+    for number in 0..10 {
+        let from = format!("198.51.100.{number}, 192.0.2.1");
+        assert_eq!(sign_in(number, &from).await.status, 401);
+    }
+    let next = sign_in(10, "198.51.100.200, 192.0.2.1").await;
+    assert_eq!(next.problem(), "too-many-attempts");
+    assert_eq!(sign_in(11, "192.0.2.2").await.status, 401, "another caller");
+    let body = json!({"link": fixture.link});
+    let headers = [("X-Forwarded-For", "192.0.2.3")];
+    let path = "/api/v1/session";
+    let answer = fixture.send("POST", path, &headers, Some(&body)).await;
+    assert_eq!(answer.status, 200);
+    let created = fixture.audit().await.pop().unwrap();
+    assert_eq!(created.action, "session.created");
+    assert_eq!(created.fields["address"], "192.0.2.3");
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! Stored objects that are not what was sealed, keys that are not to be had, a log that is full.
 
+use std::time::Duration;
+
+use keyreel_format::Dek;
 use keyreel_keys::ErrorClass;
 
 use crate::client::{self, End};
-use crate::fixture::{Fixture, NOW_MS, plaintext, tenant};
+use crate::fixture::{Fixture, NOW_MS, plaintext, recording_id, tenant};
 
 fn flip(path: &std::path::Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
@@ -153,6 +156,35 @@ async fn an_object_of_another_recording_or_tenant_asks_no_provider() {
     std::fs::remove_file(&mine).unwrap();
     let fresh = fixture.media_uri(&fixture.agent, "mine").await;
     assert_eq!(fixture.get(&fresh, &[]).await.problem(), "not-found");
+}
+
+/// Wrapping a DEK takes a public key only, so whoever has it and may write objects can seal a
+/// recording that is well in every way. It is not the one that was taken in.
+#[tokio::test]
+async fn a_recording_well_sealed_by_somebody_else_is_not_played() {
+    let fixture = Fixture::new().await;
+    let (of, id) = (tenant("alpha"), recording_id("r"));
+    let bytes = fixture.add_call("r", 1000).await;
+    let uri = fixture.media_uri(&fixture.agent, "r").await;
+    assert_eq!(fixture.get(&uri, &[]).await.body, bytes);
+    let before = fixture.provider.unwraps();
+    let dek = Dek::generate();
+    let wrapped = fixture.keyring.wrap(&of, &id, &dek).await.unwrap();
+    let part = ("media", "audio/wav", &[7; 1000][..]);
+    fixture.put(&of, &id, &part, &dek, &wrapped).await;
+    // Open objects are believed for five seconds.
+    tokio::time::sleep(Duration::from_millis(5100)).await;
+    for method in ["GET", "HEAD"] {
+        let answer = fixture.send(method, &uri, &[], None).await;
+        assert_eq!(answer.status, 422, "{method}");
+    }
+    assert_eq!(fixture.provider.unwraps(), before, "nobody was asked");
+    let last = fixture.audit().await.pop().unwrap();
+    assert_eq!(last.action, "integrity.failed");
+    // It is this comparison that refuses it: a row from before the prefix was kept knows no better.
+    fixture.sql("UPDATE part SET body_prefix = NULL").await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(fixture.get(&uri, &[]).await.body, [7; 1000]);
 }
 
 #[tokio::test]

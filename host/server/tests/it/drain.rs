@@ -84,6 +84,54 @@ async fn a_revoked_token_ends_its_grants_and_their_streams() {
 }
 
 #[tokio::test]
+async fn an_expired_grant_ends_its_open_streams_after_a_minute() {
+    let fixture = Fixture::new().await;
+    fixture.add_call("r", LONG).await;
+    let uri = fixture.media_uri(&fixture.agent, "r").await;
+    let mut stream = begun(&fixture, &uri).await;
+    let mut piece = vec![0; 1 << 20];
+    // Half a minute after its hour it opens nothing new, and what plays goes on.
+    fixture.clock.advance(Duration::from_secs(3600 + 30));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(fixture.get(&uri, &[]).await.problem(), "denied");
+    for _ in 0..8 {
+        stream.read_exact(&mut piece).await.unwrap();
+    }
+    fixture.clock.advance(Duration::from_secs(31));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let (reset, bytes) = rest(&mut stream).await;
+    assert!(reset, "an error, not an end");
+    assert!(bytes < LONG / 2, "{bytes}");
+}
+
+#[tokio::test]
+async fn a_grant_has_so_many_streams_and_another_grant_its_own() {
+    let fixture =
+        Fixture::with(|settings: &mut Settings| settings.limits.streams_per_grant = 3).await;
+    fixture.add_call("r", LONG).await;
+    let uri = fixture.media_uri(&fixture.agent, "r").await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(begun(&fixture, &uri).await);
+    }
+    let answer = fixture.get(&uri, &[("Range", "bytes=0-5")]).await;
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (429, "too-many-streams")
+    );
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert_eq!(answer.json()["retryAfterSeconds"], wait);
+    // No stream, so none too many.
+    assert_eq!(fixture.send("HEAD", &uri, &[], None).await.status, 200);
+    let another = fixture.media_uri(&fixture.agent, "r").await;
+    let range = [("Range", "bytes=0-5")];
+    assert_eq!(fixture.get(&another, &range).await.status, 206);
+    streams.pop();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(fixture.get(&uri, &range).await.status, 206);
+}
+
+#[tokio::test]
 async fn a_key_taken_away_ends_an_open_stream_within_its_time() {
     use keyreel_keys::ErrorClass;
     let fixture = Fixture::new().await;

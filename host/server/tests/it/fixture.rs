@@ -10,7 +10,10 @@ use keyreel_format::{
     ContentType, Dek, Identity, KeyBlock, PartName, ProviderId, RecordingId, Sealer, TenantId,
 };
 use keyreel_keys::testing::{LocalProvider, ManualClock};
-use keyreel_keys::{KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Policy};
+use keyreel_keys::{
+    KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Keystore, Policy, Registrar, Vault,
+    Wrapped, generate_master_key,
+};
 use keyreel_library::{
     AuditEvent, AuditQuery, Catalogue, Channel, Details, Media, Objects, Part, Recording, Role,
     SqliteCatalogue, Tenant, User,
@@ -36,6 +39,8 @@ pub(crate) struct Fixture {
     pub(crate) objects: Objects,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) provider: Arc<LocalProvider>,
+    /// A provider whose keys are made by their owner.
+    pub(crate) lkm: Arc<LocalProvider>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -44,6 +49,7 @@ pub(crate) struct Fixture {
     /// Tokens of "alpha", by role.
     pub(crate) agent: String,
     pub(crate) supervisor: String,
+    pub(crate) admin_token: String,
     /// An agent of "beta".
     pub(crate) stranger: String,
     pub(crate) user: User,
@@ -85,14 +91,31 @@ impl Fixture {
         let objects = Objects::open(&store).unwrap();
         let clock = Arc::new(ManualClock::at(NOW_MS));
         let provider = Arc::new(LocalProvider::new());
+        let lkm = Arc::new(LocalProvider::new().without_minting());
+        let kms = Arc::new(LocalProvider::new());
+        let master = folder.path().join("master");
+        generate_master_key(&master).unwrap();
+        let keystore = Keystore::open_or_create(&folder.path().join("keystore"), &master).unwrap();
+        let keystore = Arc::new(keystore);
+        let vault = Vault::new(
+            keystore.clone(),
+            catalogue.clone(),
+            KeyringSettings::default().dek_ttl,
+        );
+        let vault = Arc::new(vault);
+        let named = |name: &str| ProviderId::parse(name).unwrap();
         let local = ProviderId::parse("local").unwrap();
         let keyring = Arc::new(Keyring::new(KeyringParts {
             store: catalogue.clone(),
-            providers: HashMap::from([(local.clone(), provider.clone() as _)]),
+            providers: HashMap::from([
+                (local.clone(), provider.clone() as _),
+                (named("lkm"), lkm.clone() as _),
+                (named("aws-kms"), kms as _),
+            ]),
             observer: Arc::new(AuditObserver::new(catalogue.clone(), clock.clone())),
             clock: clock.clone(),
             settings: KeyringSettings::default(),
-            vault: None,
+            vault: Some(vault.clone()),
         }));
         for id in ["alpha", "beta"] {
             let row = Tenant {
@@ -102,6 +125,7 @@ impl Fixture {
                 provider: local.clone(),
                 created_ms: NOW_MS,
             };
+            keystore.create_root(&row.id).unwrap();
             catalogue.add_tenant(&row).await.unwrap();
             keyring.mint_kek(&row.id, &local, row.policy).await.unwrap();
         }
@@ -115,6 +139,7 @@ impl Fixture {
         };
         let agent = token("alpha", Role::Agent).await;
         let supervisor = token("alpha", Role::Supervisor).await;
+        let admin_token = token("alpha", Role::Admin).await;
         let stranger = token("beta", Role::Agent).await;
         let roles = vec![(tenant("alpha"), Role::Agent)];
         let user = create_user(&*catalogue, "maya", Some(PASSWORD), roles)
@@ -127,7 +152,7 @@ impl Fixture {
             server: ListenSettings {
                 listen: SocketAddr::from(([127, 0, 0, 1], 0)),
                 admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-                public_url: None,
+                ..ListenSettings::default()
             },
             ..Settings::default()
         };
@@ -138,6 +163,7 @@ impl Fixture {
             catalogue: catalogue.clone(),
             objects: objects.clone(),
             keyring: keyring.clone(),
+            registrar: Some(Registrar::new(&keyring, vault)),
             clock: clock.clone(),
             grant_key: GrantKey::new(&[7; 32]),
             settings,
@@ -159,6 +185,7 @@ impl Fixture {
             objects,
             keyring,
             provider,
+            lkm,
             clock,
             address: addresses.public,
             admin: addresses.admin.unwrap(),
@@ -166,6 +193,7 @@ impl Fixture {
             serving,
             agent,
             supervisor,
+            admin_token,
             stranger,
             user,
             link: link.secret.to_string(),
@@ -178,34 +206,8 @@ impl Fixture {
         let dek = Dek::generate();
         let wrapped = self.keyring.wrap(&of, &id, &dek).await.unwrap();
         let mut rows = Vec::new();
-        for (name, content_type, plaintext) in parts {
-            let identity = Identity {
-                object_id: Identity::new_object_id().unwrap(),
-                tenant: of.clone(),
-                recording: id.clone(),
-                part: PartName::parse(name).unwrap(),
-                content_type: ContentType::parse(content_type).unwrap(),
-                created_ms: NOW_MS - 60_000,
-            };
-            let key_block = KeyBlock {
-                generation: 0,
-                recipients: wrapped.recipients.clone(),
-            };
-            let (slot, prefix, mut sealer) = Sealer::new(&identity, &key_block, &dek).unwrap();
-            let mut object = BytesMut::from(&slot[..]);
-            object.extend_from_slice(&prefix);
-            sealer.push(plaintext, &mut object).unwrap();
-            sealer.finish(&mut object).unwrap();
-            let path = format!("{of}/{id}/{name}.krc");
-            let version = self.objects.put(&path, object.freeze()).await.unwrap();
-            rows.push(Part {
-                name: identity.part,
-                content_type: identity.content_type,
-                object: path,
-                etag: version.etag,
-                sealed_len: version.len,
-                plaintext_len: plaintext.len() as u64,
-            });
+        for part in parts {
+            rows.push(self.put(&of, &id, part, &dek, &wrapped).await);
         }
         let recording = Recording {
             id,
@@ -233,6 +235,54 @@ impl Fixture {
         };
         self.catalogue.add_recording(&recording).await.unwrap();
         recording
+    }
+
+    /// Seals one object, in the place of whatever lies there.
+    pub(crate) async fn put(
+        &self,
+        of: &TenantId,
+        id: &RecordingId,
+        (name, content_type, plaintext): &(&str, &str, &[u8]),
+        dek: &Dek,
+        wrapped: &Wrapped,
+    ) -> Part {
+        let identity = Identity {
+            object_id: Identity::new_object_id().unwrap(),
+            tenant: of.clone(),
+            recording: id.clone(),
+            part: PartName::parse(name).unwrap(),
+            content_type: ContentType::parse(content_type).unwrap(),
+            created_ms: NOW_MS - 60_000,
+        };
+        let key_block = KeyBlock {
+            generation: 0,
+            recipients: wrapped.recipients.clone(),
+        };
+        let (slot, prefix, mut sealer) = Sealer::new(&identity, &key_block, dek).unwrap();
+        let mut object = BytesMut::from(&slot[..]);
+        object.extend_from_slice(&prefix);
+        sealer.push(plaintext, &mut object).unwrap();
+        sealer.finish(&mut object).unwrap();
+        let path = format!("{of}/{id}/{name}.krc");
+        let version = self.objects.put(&path, object.freeze()).await.unwrap();
+        Part {
+            name: identity.part,
+            content_type: identity.content_type,
+            object: path,
+            etag: version.etag,
+            body_prefix: Some(prefix),
+            sealed_len: version.len,
+            plaintext_len: plaintext.len() as u64,
+        }
+    }
+
+    /// Changes the catalogue behind the server's back.
+    pub(crate) async fn sql(&self, statement: &'static str) {
+        let path = self.folder.path().join("catalogue.db");
+        let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await;
+        let pool = pool.unwrap();
+        sqlx::query(statement).execute(&pool).await.unwrap();
+        pool.close().await;
     }
 
     /// A call of `len` bytes, of tenant "alpha".
@@ -331,17 +381,9 @@ impl Fixture {
 
     /// Makes the audit log unwritable: a full disk, as far as the server can tell.
     pub(crate) async fn break_audit(&self) {
-        let url = format!(
-            "sqlite://{}",
-            self.folder.path().join("catalogue.db").display()
-        );
-        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-        sqlx::query(
+        self.sql(
             "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END",
         )
-        .execute(&pool)
-        .await
-        .unwrap();
-        pool.close().await;
+        .await;
     }
 }

@@ -1,13 +1,12 @@
 //! For operators: health, metrics, TLS, what is in the log and what is not.
 
-use std::sync::Arc;
-
 use keyreel_server::Settings;
 use keyreel_server::settings::{TlsSettings, TlsVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::client;
 use crate::fixture::Fixture;
+use crate::tls::{certificate, connect};
 
 #[tokio::test]
 async fn health_and_metrics() {
@@ -42,44 +41,39 @@ async fn health_and_metrics() {
     assert_eq!(ready.status, 503);
 }
 
-fn certificate(folder: &std::path::Path) -> TlsSettings {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let settings = TlsSettings {
-        certificate_file: folder.join("cert.pem"),
-        key_file: folder.join("key.pem"),
-        versions: None,
-        cipher_suites: None,
-        key_exchange: None,
-        hsts_seconds: 600,
-    };
-    std::fs::write(&settings.certificate_file, made.cert.pem()).unwrap();
-    std::fs::write(&settings.key_file, made.signing_key.serialize_pem()).unwrap();
-    settings
-}
-
-async fn connect(
-    fixture: &Fixture,
-    certificate: &std::path::Path,
-    versions: &[&'static rustls::SupportedProtocolVersion],
-    alpn: &str,
-) -> std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
-    use rustls_pki_types::pem::PemObject as _;
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(rustls_pki_types::CertificateDer::from_pem_file(certificate).unwrap())
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-    let stream = tokio::net::TcpStream::connect(fixture.address).await?;
-    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
-    tokio_rustls::TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
+#[tokio::test]
+async fn an_address_with_too_many_connections_gets_no_more() {
+    let fixture = Fixture::with(|settings: &mut Settings| {
+        settings.limits.connections_per_address = 2;
+        // Only where proxies are named is this machine no proxy.
+        settings.server.trusted_proxies = vec!["192.0.2.1".parse().unwrap()];
+    })
+    .await;
+    let page = [("Connection", "keep-alive")];
+    let open = async || client::open(fixture.address, "GET", "/sign-in", &page, None).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = open().await;
+        let mut start = [0; 15];
+        stream.read_exact(&mut start).await.unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200 OK");
+        held.push(stream);
+    }
+    let mut third = tokio::net::TcpStream::connect(fixture.address)
         .await
+        .unwrap();
+    let mut nothing = Vec::new();
+    let refused = third.read_to_end(&mut nothing).await;
+    assert!(nothing.is_empty(), "{refused:?}");
+    let metrics = client::request(fixture.admin, "GET", "/metrics", &[], None).await;
+    let text = String::from_utf8(metrics.body).unwrap();
+    assert!(
+        text.contains("keyreel_http_connections_refused_total 1"),
+        "{text}"
+    );
+    held.pop();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(fixture.get("/sign-in", &[]).await.status, 200);
 }
 
 #[tokio::test]

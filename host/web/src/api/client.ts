@@ -56,12 +56,23 @@ export function nextPage(uri: string, signal?: AbortSignal): Promise<Page<Record
   return json("GET", url.pathname + url.search, undefined, signal);
 }
 
-export function recording(id: string, signal?: AbortSignal): Promise<Recording> {
-  return json("GET", `/api/v1/recordings/${encodeURIComponent(id)}`, undefined, signal);
+/* Which recording: `tenant` where the address says whose it is, since an id may be used by several. */
+export interface Named {
+  id: string;
+  tenant: string | null;
 }
 
-export function playback(id: string, signal?: AbortSignal): Promise<Grant> {
-  return json("POST", `/api/v1/recordings/${encodeURIComponent(id)}/playback`, undefined, signal);
+export function recording(named: Named, signal?: AbortSignal): Promise<Recording> {
+  return json("GET", recordingUri(named), undefined, signal);
+}
+
+export function playback(named: Named, signal?: AbortSignal): Promise<Grant> {
+  return json("POST", recordingUri(named, "/playback"), undefined, signal);
+}
+
+export function recordingUri({ id, tenant }: Named, below = ""): string {
+  const query = tenant ? `?${new URLSearchParams({ tenant })}` : "";
+  return `/api/v1/recordings/${encodeURIComponent(id)}${below}${query}`;
 }
 
 export function waveform(uri: string, signal?: AbortSignal): Promise<WaveformData> {

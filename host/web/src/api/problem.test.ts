@@ -5,7 +5,7 @@ import { explain, parseRetryAfter, problemFromResponse, problemOf } from "./prob
 /* The codes of the HTTP contract, and whether waiting helps. */
 const CODES: [code: string, status: number, passing: boolean][] = [
   ["unauthenticated", 401, false], ["denied", 403, false], ["key-denied", 403, false], ["key-disabled", 403, false],
-  ["not-found", 404, false], ["key-not-found", 404, false], ["destroyed", 410, false], ["integrity", 422, false],
+  ["conflict", 409, false], ["not-found", 404, false], ["key-not-found", 404, false], ["destroyed", 410, false], ["integrity", 422, false],
   ["throttled", 503, true], ["unavailable", 503, true], ["circuit-open", 503, true], ["timeout", 504, true],
   ["provider-malformed", 502, false], ["config", 500, false], ["audit-unavailable", 503, true], ["internal", 500, true],
 ];
@@ -22,6 +22,16 @@ describe("codes", () => {
     const words = ["unavailable", "key-disabled", "denied", "integrity"].map((code) => explain(problemOf(500, null, { code })));
     expect(new Set(words.map((each) => each.title)).size).toBe(4);
     expect(words.map((each) => each.turn)).toEqual(["your key service", "your key service", "your administrator", "your administrator"]);
+  });
+  test.each([
+    ["managed", "operator", "Keyreel's key store did not answer", "Keyreel"],
+    ["lkm", "key-owner", "Your Local Key Manager did not answer", "your key service"],
+    ["aws-kms", "key-owner", "AWS KMS did not answer", "your key service"],
+    ["acme-hsm", "key-owner", "Your key service did not answer", "your key service"],
+  ])("who keeps the key decides whose turn it is: %s", (provider, turn, title, whose) => {
+    const detail = "What the server says of it.";
+    expect(explain(problemOf(503, null, { code: "unavailable", provider, turn, detail })))
+      .toEqual({ title, advice: detail, turn: whose });
   });
   test("an unknown code keeps the server's words below 500, and not above", () => {
     expect(explain(problemOf(409, null, { code: "new-one", title: "Taken", detail: "It is taken." })))

@@ -9,6 +9,9 @@ export interface ProblemBody {
   code?: string;
   retryAfterSeconds?: number;
   requestId?: string;
+  /* Where a key cannot be had: which provider was to open it, and whose turn it is. */
+  provider?: string;
+  turn?: string;
 }
 
 export class Problem extends Error {
@@ -17,6 +20,8 @@ export class Problem extends Error {
   readonly detail: string;
   readonly retryAfterSeconds: number | undefined;
   readonly requestId: string | undefined;
+  readonly provider: string | undefined;
+  readonly turn: string | undefined;
 
   constructor(body: ProblemBody & { code: string; status: number }) {
     super(body.title ?? body.code);
@@ -26,6 +31,8 @@ export class Problem extends Error {
     this.detail = body.detail ?? "";
     this.retryAfterSeconds = body.retryAfterSeconds;
     this.requestId = body.requestId;
+    this.provider = body.provider;
+    this.turn = body.turn;
   }
 
   /* Whether the same request may succeed later without anybody doing anything. */
@@ -44,7 +51,7 @@ export interface Explanation {
 
 export function explain(problem: Problem): Explanation {
   const known = EXPLANATIONS[problem.code];
-  if (known) return known;
+  if (known) return problem.turn ? explainKey(problem, known) : known;
   if (problem.status >= 500) return EXPLANATIONS["internal"]!;
   return {
     title: problem.message || "That did not work",
@@ -52,6 +59,32 @@ export function explain(problem: Problem): Explanation {
     turn: "you",
   };
 }
+
+/* The server knows who keeps the key, and its words say what that one can do: they are shown as
+   they are. */
+function explainKey(problem: Problem, known: Explanation): Explanation {
+  const keeper = keeperOf(problem.provider);
+  return {
+    title: keeper ? known.title.replace("Your key service", keeper) : known.title,
+    advice: problem.detail || known.advice,
+    turn: TURNS[problem.turn ?? ""] ?? known.turn,
+  };
+}
+
+function keeperOf(provider: string | undefined): string | undefined {
+  switch (provider) {
+    case "managed": return "Keyreel's key store";
+    case "lkm": return "Your Local Key Manager";
+    case "aws-kms": return "AWS KMS";
+    default: return undefined;
+  }
+}
+
+const TURNS: Record<string, Turn> = {
+  "key-owner": "your key service",
+  "administrator": "your administrator",
+  "operator": "Keyreel",
+};
 
 /* Any answer that is not a success. Bodies that are not problem+json (a proxy's page, say) fall
    back on the status. */
@@ -107,7 +140,7 @@ function codeOfStatus(status: number): string {
 
 const PASSING = new Set([
   "throttled", "unavailable", "circuit-open", "timeout", "bad-gateway", "unreachable",
-  "audit-unavailable", "internal", "offline", "media",
+  "audit-unavailable", "internal", "offline", "media", "too-many-streams",
 ]);
 
 const EXPLANATIONS: Record<string, Explanation> = {
@@ -144,10 +177,25 @@ const EXPLANATIONS: Record<string, Explanation> = {
     advice: "It does not exist, or it belongs to an organisation that you have no role in.",
     turn: "you",
   },
+  "ambiguous": {
+    title: "Which organisation's recording?",
+    advice: "Several of your organisations have a recording of this id. Open it from the list of recordings.",
+    turn: "you",
+  },
+  "too-many-streams": {
+    title: "It is playing in too many places",
+    advice: "This recording was opened many times at once. Close other players; Keyreel tries again by itself.",
+    turn: "you",
+  },
   "destroyed": {
     title: "This recording was destroyed",
     advice: "Its key was destroyed on purpose, so nobody can hear it again, backups included.",
     turn: "nobody",
+  },
+  "conflict": {
+    title: "It exists already",
+    advice: "Something of this name is there already. Choose another name.",
+    turn: "you",
   },
   "integrity": {
     title: "This recording is damaged",

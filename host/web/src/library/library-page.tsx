@@ -4,7 +4,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { loadPlayer } from "../app";
 import type { RecordingSummary } from "../api/types";
 import { clock, day, longDate, mediaName, providerName, spoken, timeOfDay, titleOf } from "../format";
-import { follow, go, place } from "../router";
+import { follow, go, place, recordingAddress } from "../router";
 import { session, signInAgain, tenantName } from "../state/session";
 import { activeFilters, empty, filtersFrom, libraryAddress, listing, more, scrolled, show } from "../state/library";
 import { Chat, In, Mail, Out, Phone, Screen, Transcript } from "../ui/icons";
@@ -132,7 +132,7 @@ function Row({ row, tenant }: { row: RecordingSummary; tenant: string | null }) 
         <span class={`media-icon media-${row.media}`}><MediaIcon media={row.media} /><span class="visually-hidden">{mediaName(row.media)}: </span></span>
         <div class="subject-text">
           <a
-            class="row-link" href={`/recordings/${encodeURIComponent(row.id)}`} onClick={follow}
+            class="row-link" href={recordingAddress(row)} onClick={follow}
             onPointerEnter={loadPlayer} onFocus={loadPlayer}
           >
             {titleOf(row)}

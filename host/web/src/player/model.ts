@@ -5,6 +5,7 @@ import * as api from "../api/client";
 import { Problem, problemFromError } from "../api/problem";
 import type { Grant, Recording } from "../api/types";
 import { linkTime, spanName } from "../format";
+import { recordingAddress } from "../router";
 import { Engine } from "./engine/engine";
 import { findSilence, lanesOf, readPeaks, type Lane, type Peaks } from "./engine/peaks";
 import { lineAt, readTranscript, search, wordAt, type Line, type Match } from "./engine/transcript";
@@ -30,14 +31,17 @@ export class Model {
   readonly #abort = new AbortController();
   readonly #disposers: (() => void)[] = [];
 
-  constructor(recording: Recording, audio: HTMLAudioElement, startAt: number, first: Promise<Grant> | null) {
+  constructor(
+    recording: Recording, named: api.Named, audio: HTMLAudioElement, startAt: number,
+    first: Promise<Grant> | null,
+  ) {
     this.recording = recording;
     let early = first;
     const mediaBytes = recording.parts.find((part) => part.name === "media")?.bytes;
     this.engine = new Engine({
       audio, startAt, duration: recording.durationMs / 1000, contentType: recording.contentType,
       playback: (abort) => {
-        const grant = early ?? api.playback(recording.id, abort);
+        const grant = early ?? api.playback(named, abort);
         early = null;
         return grant;
       },
@@ -96,7 +100,7 @@ export class Model {
 
   /* The address of this recording at this moment. */
   address(): string {
-    const url = new URL(`/recordings/${encodeURIComponent(this.recording.id)}`, location.origin);
+    const url = new URL(recordingAddress(this.recording), location.origin);
     url.searchParams.set("t", linkTime(this.engine.time.value));
     return url.href;
   }

@@ -20,7 +20,7 @@ import { TranscriptPanel } from "./transcript-panel";
 import { Transport } from "./transport";
 import { Waveform } from "./waveform";
 
-export function PlayerPage({ id, startAt }: { id: string; startAt: string | null }) {
+export function PlayerPage({ id, tenant, startAt }: { id: string; tenant: string | null; startAt: string | null }) {
   const recording = useSignal<Recording | null>(null);
   const problem = useSignal<Problem | null>(null);
   const model = useSignal<Model | null>(null);
@@ -32,13 +32,14 @@ export function PlayerPage({ id, startAt }: { id: string; startAt: string | null
     let made: Model | null = null;
     problem.value = null;
     // The grant does not wait for the words about the recording.
-    const grant = api.playback(id, abort.signal);
+    const named = { id, tenant };
+    const grant = api.playback(named, abort.signal);
     grant.catch(() => undefined);
-    api.recording(id, abort.signal).then((value) => {
+    api.recording(named, abort.signal).then((value) => {
       if (abort.signal.aborted || !audio.current) return;
       recording.value = value;
       document.title = `${titleOf(value)} – Keyreel`;
-      made = new Model(value, audio.current, parseTime(startAt) ?? 0, grant);
+      made = new Model(value, named, audio.current, parseTime(startAt) ?? 0, grant);
       model.value = made;
     }).catch((error: unknown) => {
       if (abort.signal.aborted) return;
@@ -50,7 +51,7 @@ export function PlayerPage({ id, startAt }: { id: string; startAt: string | null
       made?.destroy();
       model.value = null;
     };
-  }, [id, attempt.value]);
+  }, [id, tenant, attempt.value]);
 
   // A link to another moment of the recording that is already open.
   const firstStart = useRef(startAt);

@@ -7,6 +7,8 @@
     reason = "misbehaving is its purpose"
 )]
 
+mod http;
+
 use std::hint::black_box;
 use std::io::Read;
 use std::thread::sleep;
@@ -19,6 +21,7 @@ use keyreel_plugin_sdk::{
 
 struct Hostile {
     behaviour: String,
+    config: String,
 }
 
 impl Provider for Hostile {
@@ -43,10 +46,12 @@ impl Provider for Hostile {
             "secrets" => {
                 secrets::get("api-key")?;
             }
+            "http-in-validate" => return Err(http::report(config)),
             _ => {}
         }
         Ok(Validated {
-            outbound: vec!["https://kms.example:443".to_owned()],
+            outbound: http::outbound(config)
+                .unwrap_or_else(|| vec!["https://kms.example:443".to_owned()]),
             warnings: vec![format!("will\nmisbehave: {behaviour}")],
         })
     }
@@ -56,7 +61,10 @@ impl Provider for Hostile {
         if behaviour == "configure-trap" {
             panic!("as told");
         }
-        Ok(Self { behaviour })
+        Ok(Self {
+            behaviour,
+            config: config.to_owned(),
+        })
     }
 
     fn unwrap_dek(
@@ -91,6 +99,7 @@ impl Provider for Hostile {
             "secrets" => return Err(try_secrets(kek)),
             "session" => return Err(remember(info)),
             "canary" => return hold_canary(kek, envelope),
+            "http" => return Err(http::report(&self.config)),
             "generate" => secrets::generate("kek/99", "rsa-oaep-sha256")?,
             other => return Err(Error::config("hostile.unknown", other)),
         };

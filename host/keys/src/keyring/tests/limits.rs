@@ -3,8 +3,10 @@
 use tokio::time::{Instant, advance};
 
 use super::{Fixture, opened, refused, seconds};
+use crate::configuration::Configured;
 use crate::error::KeyError;
 use crate::gate::BreakerState;
+use crate::keyring::Asker;
 use crate::observer::UnwrapPurpose;
 use crate::provider::ErrorClass;
 use crate::testing::{Behaviour, Failing, Seen};
@@ -143,9 +145,18 @@ async fn a_dek_whose_unwrap_cannot_be_recorded_is_dropped() {
 #[tokio::test]
 async fn health_is_the_providers_word() {
     let f = Fixture::new().await;
-    let health = f.keyring.health(&f.acme, &f.local, "h1").await.unwrap();
+    let asker = Asker::default();
+    let health = f
+        .keyring
+        .health(&f.acme, &f.local, Configured::Plain, &asker)
+        .await
+        .unwrap();
     assert_eq!(health.status, "ok");
     let missing = keyreel_format::ProviderId::parse("lkm").unwrap();
-    let error = f.keyring.health(&f.acme, &missing, "h2").await.unwrap_err();
+    let error = f
+        .keyring
+        .health(&f.acme, &missing, Configured::Plain, &asker)
+        .await
+        .unwrap_err();
     assert!(matches!(error, KeyError::ProviderMissing { .. }));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 
 use super::{Fixture, opened, refused, seconds, settle};
 use crate::error::KeyError;
@@ -143,4 +143,33 @@ async fn a_watch_wakes_for_its_tenant_only() {
     f.keyring.purge(&f.acme);
     woken.await.unwrap();
     assert!(!f.keyring.purges(&f.acme).is_purged());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_ends_with_the_keys_time_in_the_cache() {
+    let f = Fixture::new().await;
+    let (_, request) = f.recording("r1").await;
+    let lease = async || match f.keyring.lease(&request).await {
+        Ok(lease) => lease.until(),
+        Err(error) => panic!("{error}"),
+    };
+    let started = Instant::now();
+    assert_eq!(lease().await, started + seconds(60));
+    advance(seconds(59)).await;
+    assert_eq!(
+        lease().await,
+        started + seconds(60),
+        "not from the last time it was asked for"
+    );
+    advance(seconds(1)).await;
+    assert_eq!(lease().await, started + seconds(120), "unwrapped anew");
+    // What a provider lets nobody keep is good for a second.
+    let kept_by_nobody = Behaviour {
+        max_cache: Some(seconds(0)),
+        ..Behaviour::default()
+    };
+    f.provider.behave(&f.acme, kept_by_nobody);
+    f.keyring.purge(&f.acme);
+    let now = Instant::now();
+    assert_eq!(lease().await, now + seconds(1));
 }

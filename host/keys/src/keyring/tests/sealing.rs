@@ -44,7 +44,7 @@ async fn old_recordings_open_after_a_rotation() {
         .await
         .unwrap()
         .into_iter()
-        .map(|k| k.2)
+        .map(|record| record.state)
         .collect();
     assert_eq!(
         states,
@@ -58,13 +58,25 @@ async fn a_kek_is_tried_once_and_the_trial_is_recorded() {
     let (unwraps, kek) = f.unwraps(f.mint(Policy::Aes256)).await;
     assert_eq!(unwraps, 1);
     let seen = f.observer.seen();
-    let [Seen::Before(trial), Seen::After(_, Ok(()))] = seen.as_slice() else {
+    let [
+        Seen::Before(trial),
+        Seen::After(_, Ok(())),
+        Seen::Minted(minted),
+    ] = seen.as_slice()
+    else {
         panic!("{seen:?}");
     };
     assert_eq!(
         (trial.purpose, &trial.kek),
-        (UnwrapPurpose::Trial, &kek.unwrap().id)
+        (UnwrapPurpose::Trial, &kek.as_ref().unwrap().id)
     );
+    let kek = kek.unwrap();
+    assert_eq!((&minted.tenant, &minted.kek), (&f.acme, &kek.id));
+    assert_eq!(
+        (&minted.algorithm, &minted.configuration),
+        (&kek.algorithm, &None)
+    );
+    assert_eq!(minted.request_id, trial.request_id);
     for _ in 0..3 {
         assert_eq!(f.unwraps(wrap(&f.keyring, &f)).await.0, 0);
     }
@@ -164,11 +176,13 @@ async fn a_kek_that_fails_its_trial_does_not_become_current() {
         Err(KeyError::TrialFailed { .. })
     ));
     f.provider.behave(&f.acme, Behaviour::default());
-    f.observer.fail(Failing::Before);
-    assert!(matches!(
-        f.mint(Policy::Aes256).await,
-        Err(KeyError::Audit(_))
-    ));
+    for failing in [Failing::Before, Failing::Minted] {
+        f.observer.fail(failing);
+        assert!(matches!(
+            f.mint(Policy::Aes256).await,
+            Err(KeyError::Audit(_))
+        ));
+    }
     let (_, current) = f.store.current_kek(&f.acme).await.unwrap().unwrap();
     assert_eq!(current.id, first.id);
 }

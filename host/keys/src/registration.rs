@@ -1,0 +1,384 @@
+//! Registration: a tenant's key service and its keys become the tenant's, each after it was tried.
+//! Nothing that does not work is ever saved, so that a typing mistake never seals a recording.
+//! Not for: what the API looks like (see `keyreel-server`), which providers there are.
+//!
+//! ```text
+//! a provider that mints:   validate ─▶ health ─▶ mint ─▶ sample DEK ─▶ save ─▶ current
+//! keys made by their owner: validate ─▶ health ─▶ save      then      sample DEK ─▶ current
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use keyreel_format::{KekId, ProviderId, TenantId};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::configuration::{Configured, KeyConfiguration, TrialConfiguration};
+use crate::error::KeyError;
+use crate::kek::{Kek, Policy, StoreError};
+use crate::keyring::{Asker, Keyring};
+use crate::public_key::{InvalidPublicKey, rsa_public_key};
+use crate::vault::{TenantVault as _, Vault, VaultError};
+
+/// Registers key services and keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Registrar {
+    keyring: Keyring,
+    vault: Arc<Vault>,
+    turns: Arc<Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// A configuration as its administrator gives it.
+#[derive(Clone)]
+pub struct NewConfiguration {
+    /// Whom it configures.
+    pub provider: ProviderId,
+    /// What it says, a JSON object. No secrets.
+    pub json: String,
+    /// Its secrets, by the names that the provider knows them by.
+    pub secrets: BTreeMap<String, Zeroizing<Vec<u8>>>,
+}
+
+/// A key pair whose private half stays with its owner.
+#[derive(Debug, Clone)]
+pub struct OwnersKey {
+    /// The configuration under which its key service is reached.
+    pub configuration: String,
+    /// What the owner's key service calls it: a UUID.
+    pub id: String,
+    /// The public key: base64 of PKCS#1 or SubjectPublicKeyInfo, DER.
+    pub public_key: String,
+}
+
+/// What came of a registration.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The configuration, saved.
+    pub configuration: KeyConfiguration,
+    /// The KEK that was minted under it and is the tenant's current one now.
+    pub kek: Option<Kek>,
+    /// What the administrator should know.
+    pub warnings: Vec<String>,
+}
+
+/// A registration failed; nothing has changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistrationError {
+    /// The key service, or the provider, says no.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The key service answers, and says that it is down.
+    #[error("the key service of provider {provider} says that it is down: {detail}")]
+    Down {
+        /// Which provider.
+        provider: ProviderId,
+        /// In the provider's words.
+        detail: String,
+    },
+    /// The tenant has no configuration of this id.
+    #[error("there is no key configuration {id:?}")]
+    NoConfiguration {
+        /// What was asked for.
+        id: String,
+    },
+    /// A configuration keeps its provider.
+    #[error("the key configuration {id} is one of the provider {found}, not of {asked}")]
+    OtherProvider {
+        /// Which configuration.
+        id: String,
+        /// Whose it is.
+        found: ProviderId,
+        /// Whose it was said to be.
+        asked: ProviderId,
+    },
+    /// The provider makes its keys itself.
+    #[error("the provider {provider} makes its key pairs itself: none is registered with it")]
+    MintsItself {
+        /// Which.
+        provider: ProviderId,
+    },
+    /// The key cannot keep what the tenant's policy asks for.
+    #[error(
+        "this organisation's policy is {policy}, which RSA key pairs of an owner do not fulfil"
+    )]
+    Policy {
+        /// The tenant's.
+        policy: &'static str,
+    },
+    /// The public key is none to use.
+    #[error("publicKey: {0}")]
+    PublicKey(#[from] InvalidPublicKey),
+    /// Key pair ids are UUIDs.
+    #[error("keypairId: expected a UUID")]
+    KeyPairId,
+    /// The key pair was registered before.
+    #[error("the key pair {id} was registered before; register a new one")]
+    KeyPairKnown {
+        /// Which.
+        id: String,
+    },
+    /// The catalogue failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Registrar {
+    /// A registrar for the tenants of `keyring`, whose secrets lie in `vault`.
+    #[must_use]
+    pub fn new(keyring: &Keyring, vault: Arc<Vault>) -> Self {
+        Self {
+            keyring: keyring.clone(),
+            vault,
+            turns: Arc::default(),
+        }
+    }
+
+    /// Whether a key service can be reached and used as `new` says. Nothing is saved. Gives what
+    /// the administrator should know.
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    pub async fn check(
+        &self,
+        tenant: &TenantId,
+        new: &NewConfiguration,
+        asker: &Asker,
+    ) -> Result<Vec<String>, RegistrationError> {
+        let _turn = self.turn(tenant).await;
+        self.check_now(tenant, new, asker).await
+    }
+
+    /// Saves a configuration after its key service was asked. Where the provider mints, a KEK is
+    /// minted under it, tried, and becomes the tenant's current one.
+    ///
+    /// # Errors
+    /// It does not work, and why. Nothing has changed then.
+    pub async fn create(
+        &self,
+        tenant: &TenantId,
+        policy: Policy,
+        new: NewConfiguration,
+        asker: &Asker,
+    ) -> Result<Registered, RegistrationError> {
+        let _turn = self.turn(tenant).await;
+        let configuration = KeyConfiguration {
+            id: Uuid::new_v4().to_string(),
+            tenant: tenant.clone(),
+            provider: new.provider.clone(),
+            config_json: new.json.clone(),
+            created_ms: self.keyring.now_ms(),
+        };
+        self.check_and_save(configuration, policy, new, asker).await
+    }
+
+    /// Replaces what a configuration says, after its key service was asked as `new` says. Secrets
+    /// that `new` does not name stay. The KEKs that were registered under it must open what they
+    /// seal; where the provider mints, a new one is minted.
+    ///
+    /// # Errors
+    /// It does not work, and why. Nothing has changed then.
+    pub async fn replace(
+        &self,
+        tenant: &TenantId,
+        policy: Policy,
+        id: &str,
+        mut new: NewConfiguration,
+        asker: &Asker,
+    ) -> Result<Registered, RegistrationError> {
+        let _turn = self.turn(tenant).await;
+        let known = self.configuration(tenant, id).await?;
+        if known.provider != new.provider {
+            return Err(RegistrationError::OtherProvider {
+                id: id.to_owned(),
+                found: known.provider,
+                asked: new.provider,
+            });
+        }
+        for name in self.keyring.secret_names(&new.provider)? {
+            if !new.secrets.contains_key(&name) {
+                let kept = self.vault.secret(tenant, &new.provider, Some(id), &name);
+                if let Some(kept) = kept.await? {
+                    new.secrets.insert(name, kept);
+                }
+            }
+        }
+        let trial = trial_of(&new);
+        let keks = self.keyring.store().keks(tenant).await?;
+        for record in keks {
+            if record.provider == new.provider && record.kek.configuration() == Some(id) {
+                let configured = Configured::Trial(trial.clone());
+                self.keyring
+                    .try_kek(tenant, &record.provider, &record.kek, configured, asker)
+                    .await?;
+            }
+        }
+        let changed = KeyConfiguration {
+            config_json: new.json.clone(),
+            ..known
+        };
+        let registered = self.check_and_save(changed, policy, new, asker).await?;
+        self.keyring.reconfigured(tenant, id);
+        Ok(registered)
+    }
+
+    /// Makes a key pair whose private half its owner keeps the tenant's current KEK, after a
+    /// sample DEK came back from its key service.
+    ///
+    /// # Errors
+    /// It did not, and why. The former KEK stays current then.
+    pub async fn register(
+        &self,
+        tenant: &TenantId,
+        policy: Policy,
+        key: &OwnersKey,
+        asker: &Asker,
+    ) -> Result<Kek, RegistrationError> {
+        let configuration = self.configuration(tenant, &key.configuration).await?;
+        let provider = configuration.provider;
+        if self.keyring.mints(&provider)? {
+            return Err(RegistrationError::MintsItself { provider });
+        }
+        if policy != Policy::Compatible {
+            return Err(RegistrationError::Policy {
+                policy: policy.as_str(),
+            });
+        }
+        let kek = Kek {
+            id: key_pair_id(&key.id).ok_or(RegistrationError::KeyPairId)?,
+            algorithm: padding_of(&configuration.config_json).to_owned(),
+            public_key: rsa_public_key(&key.public_key)?,
+            sealed: Vec::new(),
+            attributes: Vec::new(),
+        };
+        let _turn = self.turn(tenant).await;
+        let known = self.keyring.store().kek(tenant, &provider, &kek.id).await?;
+        if known.is_some() {
+            return Err(RegistrationError::KeyPairKnown { id: key.id.clone() });
+        }
+        let kek = kek.under(Some(&configuration.id));
+        Ok(self
+            .keyring
+            .register_kek(tenant, &provider, kek, asker)
+            .await?)
+    }
+
+    /// One of the tenant's configurations.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub async fn configuration(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+    ) -> Result<KeyConfiguration, RegistrationError> {
+        let found = self.keyring.store().key_configuration(tenant, id).await?;
+        found.ok_or_else(|| RegistrationError::NoConfiguration { id: id.to_owned() })
+    }
+
+    async fn check_now(
+        &self,
+        tenant: &TenantId,
+        new: &NewConfiguration,
+        asker: &Asker,
+    ) -> Result<Vec<String>, RegistrationError> {
+        let validated = self.keyring.validate(&new.provider, &new.json).await?;
+        let mut warnings = validated.warnings;
+        let configured = Configured::Trial(trial_of(new));
+        let health = self
+            .keyring
+            .health(tenant, &new.provider, configured, asker)
+            .await?;
+        match health.status.as_str() {
+            "ok" => {}
+            "down" => {
+                return Err(RegistrationError::Down {
+                    provider: new.provider.clone(),
+                    detail: health.detail,
+                });
+            }
+            _ => warnings.push(health.detail),
+        }
+        Ok(warnings)
+    }
+
+    async fn check_and_save(
+        &self,
+        configuration: KeyConfiguration,
+        policy: Policy,
+        new: NewConfiguration,
+        asker: &Asker,
+    ) -> Result<Registered, RegistrationError> {
+        let tenant = &configuration.tenant;
+        let warnings = self.check_now(tenant, &new, asker).await?;
+        let tried = if self.keyring.mints(&new.provider)? {
+            let configured = Configured::Trial(trial_of(&new));
+            let minting =
+                self.keyring
+                    .try_minting(tenant, &new.provider, policy, configured, asker);
+            Some(minting.await?)
+        } else {
+            None
+        };
+        let id = configuration.id.as_str();
+        for (name, secret) in &new.secrets {
+            self.vault
+                .put_secret(tenant, &new.provider, Some(id), name, secret)
+                .await?;
+        }
+        let store = self.keyring.store();
+        store.put_key_configuration(&configuration).await?;
+        let kek = match tried {
+            Some(tried) => Some(self.keyring.adopt(tried, Some(id)).await?),
+            None => None,
+        };
+        Ok(Registered {
+            configuration,
+            kek,
+            warnings,
+        })
+    }
+
+    /// One registration of a tenant at a time: each asks a key service, which its administrator
+    /// names.
+    async fn turn(&self, tenant: &TenantId) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(tenant.clone()).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+}
+
+fn trial_of(new: &NewConfiguration) -> Arc<TrialConfiguration> {
+    Arc::new(TrialConfiguration {
+        json: new.json.clone(),
+        secrets: new.secrets.clone(),
+    })
+}
+
+/// A UUID as it is written, because its key service may compare texts.
+fn key_pair_id(text: &str) -> Option<KekId> {
+    let id = Uuid::parse_str(text).ok()?;
+    let plain = id.hyphenated().to_string().eq_ignore_ascii_case(text);
+    plain.then(|| KekId::parse(text).ok()).flatten()
+}
+
+/// The wrap algorithm for an owner's key pair: what the configuration says of the padding. The
+/// sample Local Key Manager's is the default.
+fn padding_of(json: &str) -> &'static str {
+    let padding = serde_json::from_str::<serde_json::Value>(json)
+        .ok()
+        .and_then(|json| Some(json.get("padding")?.as_str()?.to_owned()));
+    match padding.as_deref() {
+        Some("oaep-sha256") => "rsa-oaep-sha256",
+        _ => "rsa-oaep-sha1",
+    }
+}
+
+#[cfg(test)]
+mod tests;

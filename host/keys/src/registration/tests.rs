@@ -1,0 +1,432 @@
+//! Registration: nothing is saved that was not tried, and nothing is lost when that fails.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use keyreel_format::wrap::{PrivateKey, WrapAlgorithm};
+use keyreel_format::{KekId, ProviderId, TenantId};
+use zeroize::Zeroizing;
+
+use super::{NewConfiguration, OwnersKey, Registrar, RegistrationError};
+use crate::configuration::Configured;
+use crate::error::KeyError;
+use crate::kek::{KekState, KekStore as _, Policy};
+use crate::keyring::{Asker, Keyring, KeyringParts};
+use crate::keystore::{Keystore, generate_master_key};
+use crate::provider::{ErrorClass, KeyProvider};
+use crate::settings::{DekTtl, KeyringSettings};
+use crate::testing::{Behaviour, LocalProvider, ManualClock, MemoryKekStore, MemoryObserver, Seen};
+use crate::vault::{TenantVault as _, Vault};
+
+struct Fixture {
+    _folder: tempfile::TempDir,
+    acme: TenantId,
+    store: Arc<MemoryKekStore>,
+    vault: Arc<Vault>,
+    observer: Arc<MemoryObserver>,
+    /// Mints.
+    kms: Arc<LocalProvider>,
+    /// Does not.
+    lkm: Arc<LocalProvider>,
+    keyring: Keyring,
+    registrar: Registrar,
+}
+
+const PAIR: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+
+fn provider(name: &str) -> ProviderId {
+    ProviderId::parse(name).unwrap()
+}
+
+fn asker() -> Asker {
+    Asker {
+        subject: "admin-1".to_owned(),
+        request_id: "request-1".to_owned(),
+    }
+}
+
+fn configuration(of: &str, json: &str, secret: Option<&str>) -> NewConfiguration {
+    let secrets = secret.map(|secret| {
+        let secret = Zeroizing::new(secret.as_bytes().to_vec());
+        ("api-key".to_owned(), secret)
+    });
+    NewConfiguration {
+        provider: provider(of),
+        json: json.to_owned(),
+        secrets: BTreeMap::from_iter(secrets),
+    }
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let master = folder.path().join("master");
+        generate_master_key(&master).unwrap();
+        let keystore = Keystore::open_or_create(&folder.path().join("keystore"), &master).unwrap();
+        let keystore = Arc::new(keystore);
+        let acme = TenantId::parse("acme").unwrap();
+        keystore.create_root(&acme).unwrap();
+        let store = Arc::new(MemoryKekStore::default());
+        let vault = Arc::new(Vault::new(keystore, store.clone(), DekTtl::default()));
+        let observer = Arc::new(MemoryObserver::default());
+        let kms = Arc::new(LocalProvider::new());
+        let lkm = Arc::new(
+            LocalProvider::new()
+                .without_minting()
+                .with_secrets(&["api-key"]),
+        );
+        let providers: [(ProviderId, Arc<dyn KeyProvider>); 2] = [
+            (provider("aws-kms"), kms.clone()),
+            (provider("lkm"), lkm.clone()),
+        ];
+        let keyring = Keyring::new(KeyringParts {
+            store: store.clone(),
+            providers: HashMap::from(providers),
+            observer: observer.clone(),
+            clock: Arc::new(ManualClock::at(1_700_000_000_000)),
+            settings: KeyringSettings::default(),
+            vault: Some(vault.clone()),
+        });
+        Self {
+            _folder: folder,
+            registrar: Registrar::new(&keyring, vault.clone()),
+            acme,
+            store,
+            vault,
+            observer,
+            kms,
+            lkm,
+            keyring,
+        }
+    }
+
+    async fn create(&self, new: NewConfiguration) -> Result<super::Registered, RegistrationError> {
+        self.registrar
+            .create(&self.acme, Policy::Compatible, new, &asker())
+            .await
+    }
+
+    /// Makes a key pair that "its owner" keeps, and gives its public key.
+    fn pair(&self, id: &str, algorithm: WrapAlgorithm) -> String {
+        let key = PrivateKey::generate(WrapAlgorithm::RsaOaepSha256).unwrap();
+        let public_key = STANDARD.encode(key.public_key().unwrap());
+        let id = KekId::parse(id).unwrap();
+        self.lkm.add_key(&self.acme, &id, algorithm, key).unwrap();
+        public_key
+    }
+
+    async fn register(
+        &self,
+        configuration: &str,
+        id: &str,
+        public_key: &str,
+    ) -> Result<crate::kek::Kek, RegistrationError> {
+        let key = OwnersKey {
+            configuration: configuration.to_owned(),
+            id: id.to_owned(),
+            public_key: public_key.to_owned(),
+        };
+        self.registrar
+            .register(&self.acme, Policy::Compatible, &key, &asker())
+            .await
+    }
+
+    async fn is_untouched(&self) -> bool {
+        self.store
+            .key_configurations(&self.acme)
+            .await
+            .unwrap()
+            .is_empty()
+            && self.store.keks(&self.acme).await.unwrap().is_empty()
+    }
+}
+
+#[tokio::test]
+async fn a_key_service_that_mints_is_registered_by_one_call() {
+    let f = Fixture::new();
+    let made = f
+        .create(configuration("aws-kms", "{}", None))
+        .await
+        .unwrap();
+    let asked = f.kms.asked();
+    assert!(asked.len() == 3, "health, mint, unwrap: {asked:?}");
+    assert!(
+        asked.iter().all(|configured| configured.trial().is_some()),
+        "nothing is saved before it was tried: {asked:?}"
+    );
+    let (holder, current) = f.store.current_kek(&f.acme).await.unwrap().unwrap();
+    assert_eq!(holder, provider("aws-kms"));
+    assert_eq!(made.kek.map(|kek| kek.id), Some(current.id.clone()));
+    assert_eq!(
+        current.configuration(),
+        Some(made.configuration.id.as_str())
+    );
+    // From now on it is asked under what is saved.
+    let recording = keyreel_format::RecordingId::parse("r1").unwrap();
+    let dek = crate::Dek::generate();
+    let wrapped = f.keyring.wrap(&f.acme, &recording, &dek).await.unwrap();
+    let request = crate::DekRequest {
+        tenant: f.acme.clone(),
+        recording,
+        generation: 0,
+        recipients: wrapped.recipients,
+        subject: String::new(),
+        request_id: String::new(),
+    };
+    assert!(f.keyring.dek(&request).await.is_ok());
+    let asked = f.kms.asked();
+    assert!(matches!(&asked[3..], [Configured::Saved(id)] if **id == *made.configuration.id));
+    // The trial was recorded, with who registered it.
+    let seen = f.observer.seen();
+    assert!(matches!(&seen[0], Seen::Before(attempt) if attempt.subject == "admin-1"));
+}
+
+#[tokio::test]
+async fn what_does_not_work_is_not_saved() {
+    let f = Fixture::new();
+    let bad = f.create(configuration("aws-kms", "nonsense", None)).await;
+    assert!(
+        matches!(bad, Err(RegistrationError::Key(error)) if error.class() == ErrorClass::Config)
+    );
+    let missing = f.create(configuration("acme-hsm", "{}", None)).await;
+    assert!(matches!(
+        missing,
+        Err(RegistrationError::Key(KeyError::ProviderMissing { .. }))
+    ));
+    for class in [
+        ErrorClass::Unavailable,
+        ErrorClass::Denied,
+        ErrorClass::KeyDisabled,
+    ] {
+        for (name, local) in [("aws-kms", &f.kms), ("lkm", &f.lkm)] {
+            local.fail(&f.acme, class);
+            let refused = f.create(configuration(name, "{}", Some("k"))).await;
+            assert!(
+                matches!(refused, Err(RegistrationError::Key(error)) if error.class() == class),
+                "{name} {class:?}"
+            );
+        }
+    }
+    // It answers, and opens samples as something else.
+    let wrong = Behaviour {
+        wrong_dek: true,
+        ..Behaviour::default()
+    };
+    f.kms.behave(&f.acme, wrong);
+    let wrong = f.create(configuration("aws-kms", "{}", None)).await;
+    assert!(matches!(
+        wrong,
+        Err(RegistrationError::Key(KeyError::TrialFailed { .. }))
+    ));
+    assert!(f.is_untouched().await);
+}
+
+#[tokio::test]
+async fn an_owners_key_becomes_current_when_its_sample_came_back() {
+    let f = Fixture::new();
+    let json = r#"{"padding":"oaep-sha256"}"#;
+    let new = configuration("lkm", json, Some("1234"));
+    let made = f.create(new).await.unwrap();
+    assert!(made.kek.is_none(), "its keys are registered");
+    let id = made.configuration.id;
+    let secret = f
+        .vault
+        .secret(&f.acme, &provider("lkm"), Some(&id), "api-key")
+        .await;
+    assert_eq!(secret.unwrap().unwrap().as_slice(), b"1234");
+    let other = f
+        .vault
+        .secret(&f.acme, &provider("lkm"), None, "api-key")
+        .await;
+    assert!(
+        other.unwrap().is_none(),
+        "a configuration's secrets are its own"
+    );
+
+    let public_key = f.pair(PAIR, WrapAlgorithm::RsaOaepSha256);
+    let kek = f.register(&id, PAIR, &public_key).await.unwrap();
+    assert_eq!(
+        (kek.id.as_str(), kek.algorithm.as_str()),
+        (PAIR, "rsa-oaep-sha256")
+    );
+    let (holder, current) = f.store.current_kek(&f.acme).await.unwrap().unwrap();
+    assert_eq!((holder, current.id), (provider("lkm"), kek.id));
+
+    // The same again is no rotation.
+    let again = f.register(&id, PAIR, &public_key).await;
+    assert!(matches!(again, Err(RegistrationError::KeyPairKnown { .. })));
+    // A new pair is; the old one opens old recordings.
+    let next = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+    let public_key = f.pair(next, WrapAlgorithm::RsaOaepSha256);
+    f.register(&id, next, &public_key).await.unwrap();
+    let keks = f.store.keks(&f.acme).await.unwrap();
+    let states: Vec<_> = keks.iter().map(|k| (k.kek.id.as_str(), k.state)).collect();
+    assert_eq!(
+        states,
+        [(next, KekState::Current), (PAIR, KekState::Previous)]
+    );
+}
+
+#[tokio::test]
+async fn an_owners_key_that_cannot_be_used_changes_nothing() {
+    let f = Fixture::new();
+    let made = f
+        .create(configuration("lkm", "{}", Some("1234")))
+        .await
+        .unwrap();
+    let id = made.configuration.id.as_str();
+    let good = f.pair(PAIR, WrapAlgorithm::RsaOaepSha1);
+    let stranger = PrivateKey::generate(WrapAlgorithm::RsaOaepSha256).unwrap();
+    let stranger = STANDARD.encode(stranger.public_key().unwrap());
+
+    let result = f.register("nothing", PAIR, &good).await;
+    assert!(matches!(
+        result,
+        Err(RegistrationError::NoConfiguration { .. })
+    ));
+    for bad in ["kek/1", "", &format!("{{{PAIR}}}")] {
+        let result = f.register(id, bad, &good).await;
+        assert!(matches!(result, Err(RegistrationError::KeyPairId)), "{bad}");
+    }
+    let result = f.register(id, PAIR, "nonsense").await;
+    assert!(matches!(result, Err(RegistrationError::PublicKey(_))));
+    // Another pair's public key: the sample does not open.
+    let result = f.register(id, PAIR, &stranger).await;
+    assert!(
+        matches!(result, Err(RegistrationError::Key(error)) if error.class() == ErrorClass::Integrity)
+    );
+    let unknown = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+    let result = f.register(id, unknown, &good).await;
+    assert!(
+        matches!(result, Err(RegistrationError::Key(error)) if error.class() == ErrorClass::NotFound)
+    );
+    let key = OwnersKey {
+        configuration: id.to_owned(),
+        id: PAIR.to_owned(),
+        public_key: good.clone(),
+    };
+    let result = f
+        .registrar
+        .register(&f.acme, Policy::Aes256, &key, &asker())
+        .await;
+    assert!(
+        matches!(result, Err(RegistrationError::Policy { .. })),
+        "RSA is not AES-256"
+    );
+    let other = TenantId::parse("other").unwrap();
+    let result = f
+        .registrar
+        .register(&other, Policy::Compatible, &key, &asker())
+        .await;
+    assert!(
+        matches!(result, Err(RegistrationError::NoConfiguration { .. })),
+        "another's"
+    );
+    assert!(f.store.keks(&f.acme).await.unwrap().is_empty());
+
+    let kms = f
+        .create(configuration("aws-kms", "{}", None))
+        .await
+        .unwrap();
+    let result = f.register(&kms.configuration.id, PAIR, &good).await;
+    assert!(matches!(result, Err(RegistrationError::MintsItself { .. })));
+}
+
+#[tokio::test]
+async fn a_configuration_is_changed_only_if_its_keys_still_open() {
+    let f = Fixture::new();
+    let made = f
+        .create(configuration("lkm", "{}", Some("1234")))
+        .await
+        .unwrap();
+    let id = made.configuration.id.as_str();
+    let public_key = f.pair(PAIR, WrapAlgorithm::RsaOaepSha1);
+    f.register(id, PAIR, &public_key).await.unwrap();
+    let replace = async |new| {
+        f.registrar
+            .replace(&f.acme, Policy::Compatible, id, new, &asker())
+            .await
+    };
+    let wrong = Behaviour {
+        wrong_dek: true,
+        ..Behaviour::default()
+    };
+    f.lkm.behave(&f.acme, wrong);
+    let refused = replace(configuration("lkm", r#"{"a":1}"#, Some("5678"))).await;
+    assert!(matches!(
+        refused,
+        Err(RegistrationError::Key(KeyError::TrialFailed { .. }))
+    ));
+    let kept = f
+        .store
+        .key_configuration(&f.acme, id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.config_json, "{}");
+    f.lkm.behave(&f.acme, Behaviour::default());
+    let other = replace(configuration("aws-kms", "{}", None)).await;
+    assert!(matches!(
+        other,
+        Err(RegistrationError::OtherProvider { .. })
+    ));
+
+    let purges = f.lkm.purges();
+    let watch = f.keyring.purges(&f.acme);
+    replace(configuration("lkm", r#"{"a":2}"#, None))
+        .await
+        .unwrap();
+    let kept = f
+        .store
+        .key_configuration(&f.acme, id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.config_json, r#"{"a":2}"#);
+    let secret = f
+        .vault
+        .secret(&f.acme, &provider("lkm"), Some(id), "api-key")
+        .await;
+    assert_eq!(
+        secret.unwrap().unwrap().as_slice(),
+        b"1234",
+        "the former one stays"
+    );
+    assert!(
+        f.lkm.purges() > purges && watch.is_purged(),
+        "nothing of the former is kept"
+    );
+}
+
+#[tokio::test]
+async fn a_trial_neither_waits_for_the_breaker_nor_opens_it() {
+    let f = Fixture::new();
+    f.create(configuration("aws-kms", "{}", None))
+        .await
+        .unwrap();
+    // Five failed trials in a row, each of which would count.
+    let json = "{}";
+    let broken = Behaviour {
+        wrong_dek: true,
+        ..Behaviour::default()
+    };
+    f.kms.behave(&f.acme, broken);
+    for _ in 0..6 {
+        assert!(
+            f.create(configuration("aws-kms", json, None))
+                .await
+                .is_err()
+        );
+    }
+    f.kms.fail(&f.acme, ErrorClass::Unavailable);
+    for _ in 0..6 {
+        assert!(
+            f.create(configuration("aws-kms", json, None))
+                .await
+                .is_err()
+        );
+    }
+    assert!(f.keyring.stats().breakers.is_empty());
+}

@@ -1,0 +1,163 @@
+//! Small private files: written whole or not at all, and read again when they changed.
+//! Not for: what is in them.
+
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::Error;
+
+/// More files than this are not remembered.
+const REMEMBERED: usize = 1024;
+
+/// A directory of mode 0700, unless it is there.
+pub(super) fn directory(path: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| Error::file(path, source))
+}
+
+/// A new file; fails with [`Error::Exists`] where there is one.
+pub(super) fn create(path: &Path, contents: &[u8], id: &str) -> Result<(), Error> {
+    let temporary = write(path, contents)?;
+    // A link, not a rename: it does not replace what another process just made.
+    let linked = std::fs::hard_link(&temporary, path);
+    let _ = std::fs::remove_file(&temporary);
+    match linked {
+        Ok(()) => sync(path),
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Error::Exists { id: id.to_owned() })
+        }
+        Err(source) => Err(Error::file(path, source)),
+    }
+}
+
+/// In place of the file that there is.
+pub(super) fn replace(path: &Path, contents: &[u8]) -> Result<(), Error> {
+    let temporary = write(path, contents)?;
+    std::fs::rename(&temporary, path).map_err(|source| Error::file(path, source))?;
+    sync(path)
+}
+
+/// `None` where there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    absent(std::fs::read(path), path)
+}
+
+/// Whether it was there.
+pub(super) fn remove(path: &Path) -> Result<bool, Error> {
+    let removed = absent(std::fs::remove_file(path), path)?;
+    if removed.is_some() {
+        sync(path)?;
+    }
+    Ok(removed.is_some())
+}
+
+/// The `.json` files of a directory.
+pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let file = |source| Error::file(directory, source);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(file)? {
+        let path = entry.map_err(file)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// What files hold, parsed, for as long as they do not change.
+pub(super) struct Watched<T>(Mutex<HashMap<PathBuf, (Stamp, Arc<T>)>>);
+
+/// Another file has another inode: they are replaced, never written over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    modified_ns: i64,
+    modified: i64,
+    length: u64,
+}
+
+impl<T> Default for Watched<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Watched<T> {
+    /// `None` where there is no such file.
+    pub(super) fn get(
+        &self,
+        path: &Path,
+        parse: impl FnOnce(&[u8]) -> Result<T, Error>,
+    ) -> Result<Option<Arc<T>>, Error> {
+        let Some(metadata) = absent(std::fs::metadata(path), path)? else {
+            self.lock().remove(path);
+            return Ok(None);
+        };
+        let stamp = Stamp {
+            inode: metadata.ino(),
+            modified_ns: metadata.mtime_nsec(),
+            modified: metadata.mtime(),
+            length: metadata.len(),
+        };
+        if let Some((_, known)) = self.lock().get(path).filter(|(then, _)| *then == stamp) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let Some(file) = read(path)? else {
+            return Ok(None);
+        };
+        let parsed = Arc::new(parse(&file)?);
+        let mut known = self.lock();
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(path.to_owned(), (stamp, Arc::clone(&parsed)));
+        Ok(Some(parsed))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, (Stamp, Arc<T>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn absent<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::file(path, source)),
+    }
+}
+
+/// A temporary file beside `path`, mode 0600, on disk.
+fn write(path: &Path, contents: &[u8]) -> Result<PathBuf, Error> {
+    let temporary = path.with_extension(format!("tmp-{}", uuid::Uuid::new_v4()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(contents)?;
+            file.sync_all()
+        });
+    match written {
+        Ok(()) => Ok(temporary),
+        Err(source) => Err(Error::file(&temporary, source)),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), Error> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|source| Error::file(directory, source))
+}

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Recovery without Keyreel: examples/recovery/recover.py, `openssl` and PyPI `cryptography` open what Keyreel sealed for a
+Local Key Manager. The sealed files come from the API of a demo that is stopped before they are opened.
+
+    recovery.py KEYREEL             the program; prints one line a case and the counts
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import traceback
+import urllib.request
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+RECOVER = ROOT / "examples/recovery/recover.py"
+KEYREEL = sys.argv[1]
+TENANT = "riverside-insurance"
+
+
+@contextlib.contextmanager
+def demo(data, log):
+    command = [KEYREEL, "demo", "--data", data, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        yield json.loads(server.stdout.readline())
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def request(ready, path, data=None):
+    [tenant] = [tenant for tenant in ready["tenants"] if tenant["id"] == TENANT]
+    headers = {"authorization": f"Bearer {tenant['admin_token']}", "content-type": "application/octet-stream"}
+    asked = urllib.request.Request(ready["url"].rstrip("/") + path, data=data, headers=headers)
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        return answer.read()
+
+
+def wave(frames):
+    """A WAV that no other is like."""
+    data = os.urandom(frames * 2)
+    head = b"fmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data" + len(data).to_bytes(4, "little")
+    return b"RIFF" + (4 + len(head) + len(data)).to_bytes(4, "little") + b"WAVE" + head + data
+
+
+def gather(folder):
+    """Sealed files and what is in them, and the private keys; the demo is over when this returns."""
+    sealed = {}
+    with open(folder / "demo.log", "w") as log, demo(folder / "data", log) as ready:
+        for frames in (1, 8192, 300_000):
+            plain = wave(frames)
+            path = "/api/v1/conversations/7f0f3c1e-52f0-4b6e-9a5e-3d7f5e1f0a01/recordings?media=call&contentType=audio/wav"
+            made = json.loads(request(ready, path, plain))
+            sealed[f"{frames} frames"] = (request(ready, f"/api/v1/recordings/{made['id']}/sealed"), plain)
+        samples = {}
+        for file in (ROOT / "examples/quickstart" / TENANT).glob("*.json"):
+            if not file.name.endswith(".transcript.json"):
+                [media] = [other for other in file.parent.glob(f"{file.stem}.*") if other.suffix != ".json"]
+                samples[json.loads(file.read_text())["recordingId"]] = media
+        assert samples
+        for recording, media in samples.items():
+            sealed[media.name] = (request(ready, f"/api/v1/recordings/{recording}/sealed"), media.read_bytes())
+        data = ready["services"]["lkm"]["data"]
+        listing = subprocess.run([KEYREEL, "lkm", "pairs", "--data", data], capture_output=True, text=True, check=True)
+        keys = []
+        for line in listing.stdout.splitlines():
+            pair = json.loads(line)["keypairId"]
+            keys.append(folder / f"{pair}.pem")
+            command = [KEYREEL, "lkm", "export-pair", pair, "--data", data, "--output", keys[-1]]
+            subprocess.run(command, check=True, capture_output=True)
+    return sealed, keys
+
+
+def recover(folder, sealed, keys):
+    file, output = folder / "sealed.krc", folder / "plain"
+    file.write_bytes(sealed)
+    output.unlink(missing_ok=True)
+    # Without Keyreel in sight, its folder least of all.
+    command = [sys.executable, RECOVER, file, "--output", output]
+    for key in keys:
+        command += ["--key", key]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return run, output.read_bytes() if output.exists() else None
+
+
+def cases(folder):
+    sealed, keys = gather(folder)
+    # The private half is gone from the disk: what opens is the exported key alone.
+    subprocess.run(["rm", "-rf", folder / "data"], check=True)
+    assert len(keys) >= 1
+
+    for name, (file, plain) in sealed.items():
+        def opens(file=file, plain=plain):
+            run, found = recover(folder, file, keys)
+            assert run.returncode == 0, run.stderr
+            assert found == plain
+
+        yield f"{name} opens to what was sealed", opens
+
+    file, _ = next(iter(sealed.values()))
+
+    def foreign():
+        other = folder / "other.pem"
+        command = ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072", "-out", other]
+        subprocess.run(command, check=True, capture_output=True)
+        run, found = recover(folder, file, [other])
+        assert run.returncode == 1 and found is None and "none of these keys" in run.stderr, run.stderr
+
+    yield "another key does not open it", foreign
+
+    def changed():
+        for at in (40, 200, 4000, 4096, len(file) - 1):
+            bad = bytearray(file)
+            bad[at] ^= 1
+            run, found = recover(folder, bytes(bad), keys)
+            assert run.returncode != 0 and found is None, at
+        for end in (0, 15, 4095, 4096, len(file) - 1):
+            run, found = recover(folder, file[:end], keys)
+            assert run.returncode != 0 and found is None, end
+
+    yield "a changed or shortened file does not open", changed
+
+
+def main():
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        try:
+            for name, case in cases(folder):
+                try:
+                    case()
+                    passed += 1
+                    print(f"ok   {name}")
+                except Exception:
+                    failed += 1
+                    print(f"FAIL {name}\n{traceback.format_exc()}")
+        except Exception:
+            failed += 1
+            log = folder / "demo.log"
+            print(traceback.format_exc(), log.read_text() if log.exists() else "")
+    print(f"# pass {passed}\n# fail {failed}")
+    sys.exit(1 if failed or not passed else 0)
+
+
+if __name__ == "__main__":
+    main()
