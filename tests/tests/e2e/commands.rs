@@ -133,6 +133,60 @@ fn bad_usage_ends_with_64_and_stdout_stays_empty() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What was done, also where no server runs and nobody has a role.
+#[test]
+fn an_operator_reads_the_whole_audit_log() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("keyreel.toml");
+    std::fs::write(
+        &file,
+        "[storage]\ncatalogue = \"c.sqlite\"\nobjects = \"objects\"\ncache = \"cache\"\n\
+         [keystore]\ndirectory = \"keystore\"\nmaster_key_file = \"master.key\"\n",
+    )?;
+    let run = |arguments: &[&str]| {
+        let out = keyreel()
+            .args(arguments)
+            .arg("--config")
+            .arg(&file)
+            .output()?;
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        anyhow::ensure!(out.status.success(), "{arguments:?}: {stderr}");
+        Ok(String::from_utf8(out.stdout)?)
+    };
+    run(&["keystore", "init"])?;
+    for tenant in ["acme", "globex"] {
+        run(&["tenant", "add", tenant, "--policy", "aes256"])?;
+    }
+    let actions = |log: String| -> anyhow::Result<Vec<String>> {
+        log.lines()
+            .map(|line| {
+                let event: serde_json::Value = serde_json::from_str(line)?;
+                anyhow::ensure!(event["at"].is_string(), "{event}");
+                Ok(format!("{} {}", event["tenant"], event["action"]).replace('"', ""))
+            })
+            .collect()
+    };
+    let all = actions(run(&["audit", "tail"])?)?;
+    let made = ["key.unwrap.requested", "key.unwrapped", "key.minted"];
+    let expected: Vec<String> = ["acme", "globex"]
+        .iter()
+        .flat_map(|tenant| made.iter().map(move |action| format!("{tenant} {action}")))
+        .collect();
+    assert_eq!(all, expected);
+    let last = actions(run(&["audit", "tail", "-n", "2"])?)?;
+    assert_eq!(last, expected[4..]);
+    let minted = [
+        "audit",
+        "tail",
+        "--tenant",
+        "acme",
+        "--action",
+        "key.minted",
+    ];
+    assert_eq!(actions(run(&minted)?)?, ["acme key.minted"]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_one_file_runs_from_anywhere() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
