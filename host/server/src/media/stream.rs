@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use keyreel_format::{Opened, Reader};
 use keyreel_keys::{DekLease, DekRequest};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::multipart::Segment;
@@ -41,6 +42,17 @@ pub(super) struct Source {
     listening: Listening,
     segments: VecDeque<Segment>,
     pace: Pace,
+    /// Ends with the stream.
+    guard: Option<Guard>,
+}
+
+/// A task that ends with its stream.
+struct Guard(AbortHandle);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What comes next.
@@ -73,6 +85,7 @@ impl Source {
             listening,
             segments,
             pace,
+            guard: None,
         }
     }
 
@@ -150,6 +163,35 @@ impl Source {
         Ok(())
     }
 
+    /// Ends the stream when its key is gone, also while nothing is asked of it: what was handed out
+    /// lies in buffers, and a slow listener would hear it for seconds. Answers of one span have no
+    /// need of it.
+    fn guard(&mut self) {
+        if self.guard.is_some() {
+            return;
+        }
+        let (app, request) = (self.listener.app.clone(), self.request.clone());
+        let abort = self.listener.abort.clone();
+        let mut until = self.lease.until();
+        let guarding = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep_until(until).await;
+                match app.keyring().lease(&request).await {
+                    Ok(lease) => until = lease.until().max(Instant::now() + LEAST_PAUSE),
+                    Err(error) => {
+                        let class = error.class().as_str();
+                        let request_id = request.request_id;
+                        tracing::info!(request_id, class, "the key is gone: its stream is cut");
+                        app.metrics().stream_cut();
+                        abort.abort();
+                        return;
+                    }
+                }
+            }
+        });
+        self.guard = Some(Guard(guarding.abort_handle()));
+    }
+
     /// Whether the DEK has to be asked for before another chunk is handed out.
     fn is_due(&self) -> bool {
         Instant::now() >= self.renew_at
@@ -209,6 +251,7 @@ const SLOW_SPAN: usize = 32 * 1024;
 const SLOW: Duration = Duration::from_millis(200);
 const SEALED_CHUNK_SLACK: usize = 1024;
 const RENEW_AFTER: Duration = Duration::from_secs(1);
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The body.
 pub(super) struct MediaBody {
@@ -294,6 +337,7 @@ impl MediaBody {
 
 impl Source {
     async fn advance(mut self: Box<Self>) -> (Box<Self>, Result<Option<Piece>, Problem>) {
+        self.guard();
         let next = self.next().await;
         let next = self.noted(next).await;
         (self, next)
