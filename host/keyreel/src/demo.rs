@@ -7,14 +7,13 @@ mod services;
 mod tenants;
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use keyreel_keys::{Policy, SystemClock, TenantId, generate_master_key};
+use keyreel_keys::{Policy, SystemClock, TenantId, generate_master_key, private_file};
 use keyreel_library::{Catalogue, Role, User};
 use keyreel_server::accounts as issue;
 
@@ -149,16 +148,7 @@ async fn tenant_access(parts: &Parts, data: &Path) -> anyhow::Result<Vec<TenantA
             agent_token: agent.secret.to_string(),
         });
     }
-    let new = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(&serde_json::to_vec_pretty(&known)?)?;
-    file.sync_all()?;
-    fs::rename(new, path)?;
+    private_file::replace(&path, &serde_json::to_vec_pretty(&known)?)?;
     Ok(known)
 }
 

@@ -24,6 +24,7 @@ use keyreel_format::TenantId;
 use zeroize::Zeroizing;
 
 use crate::aead::{self, Key};
+use crate::private_file;
 
 mod files;
 mod master;
@@ -93,7 +94,7 @@ impl Keystore {
             files::create_directory(&keystore.kind(Sealed::Root))?;
             files::create_directory(&keystore.kind(Sealed::Service))?;
             let check = keystore.seal(Sealed::Check, CHECK_NAME, &CHECK_TEXT)?;
-            match files::create(&keystore.check_file(), &check) {
+            match private_file::create(&keystore.check_file(), &check) {
                 Ok(()) => {}
                 // Another process was first: its master key must be ours.
                 Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
@@ -113,7 +114,7 @@ impl Keystore {
         let root = aead::random_key().map_err(|_| KeystoreError::Cryptography)?;
         let sealed = self.seal(Sealed::Root, tenant.as_str(), &root)?;
         let path = self.path(Sealed::Root, tenant.as_str());
-        files::create(&path, &sealed).map_err(|source| match source.kind() {
+        private_file::create(&path, &sealed).map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => KeystoreError::RootExists {
                 tenant: tenant.clone(),
             },
@@ -180,7 +181,7 @@ impl Keystore {
             directory: self.directory.clone(),
         };
         let path = self.check_file();
-        let file = files::read(&path).map_err(|source| KeystoreError::io(&path, source))?;
+        let file = private_file::read(&path).map_err(|source| KeystoreError::io(&path, source))?;
         let file = file.ok_or_else(|| KeystoreError::Missing {
             directory: self.directory.clone(),
         })?;
@@ -212,7 +213,7 @@ impl Keystore {
         let key = aead::random_key().map_err(|_| KeystoreError::Cryptography)?;
         let sealed = self.seal(Sealed::Service, name, &key)?;
         let path = self.path(Sealed::Service, name);
-        match files::create(&path, &sealed) {
+        match private_file::create(&path, &sealed) {
             Ok(()) => Ok(key),
             // Another process was first: its key is the key.
             Err(source) if source.kind() == io::ErrorKind::AlreadyExists => self
@@ -225,7 +226,7 @@ impl Keystore {
     /// `None` where there is no such file, or only what an interrupted destruction left.
     fn read(&self, kind: Sealed, name: &str) -> Result<Option<Key>, KeystoreError> {
         let path = self.path(kind, name);
-        let file = files::read(&path).map_err(|source| KeystoreError::io(&path, source))?;
+        let file = private_file::read(&path).map_err(|source| KeystoreError::io(&path, source))?;
         let Some(file) = file else { return Ok(None) };
         if file.iter().all(|&byte| byte == 0) {
             return Ok(None);

@@ -13,6 +13,7 @@ mod kek;
 mod keyring;
 mod keystore;
 mod observer;
+pub mod private_file;
 mod provider;
 mod public_key;
 mod purge;

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use keyreel_keys::private_file;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -168,17 +167,9 @@ impl StoredKey {
     }
 
     fn save(&self) -> Result<(), StandInError> {
-        let new = self.path.with_extension("new");
         let write = || {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(&Zeroizing::new(serde_json::to_vec_pretty(&self.content)?))?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)
+            let text = Zeroizing::new(serde_json::to_vec_pretty(&self.content)?);
+            private_file::replace(&self.path, &text)
         };
         write().map_err(|source| StandInError::File {
             path: self.path.clone(),

@@ -12,8 +12,8 @@ mod protocol;
 mod refusal;
 
 use keyreel_plugin_sdk::{
-    self as sdk, CallInfo, Description, Envelope, Error, ErrorClass, Health, Kek, KeyAdmin,
-    Provider, UnwrappedDek, Validated, canonical_context, sealed_keys,
+    self as sdk, Algorithms, CallInfo, Description, Envelope, Error, ErrorClass, Health, Kek,
+    KeyAdmin, Provider, UnwrappedDek, Validated, canonical_context, sealed_keys,
 };
 
 use crate::config::{Config, KeyArn, Minting};
@@ -22,7 +22,11 @@ use crate::protocol::{Context, KeyPair, SealedKey};
 
 const RSA: &str = "rsa-oaep-sha256";
 /// The policies `compatible` and `aes256`, in this order.
-const ALGORITHMS: [&str; 2] = [RSA, "hpke-mlkem1024-p384"];
+const ALGORITHMS: Algorithms = Algorithms {
+    prefix: "aws-kms",
+    who: "keys under AWS KMS unwrap",
+    names: &[RSA, "hpke-mlkem1024-p384"],
+};
 
 /// What the host keeps with each KEK: the private key as KMS sealed it; which key did, because an
 /// alias may point to another one tomorrow; and the name in the context that it was sealed with,
@@ -41,7 +45,7 @@ impl Provider for AwsKms {
             name: "AWS KMS".to_owned(),
             vendor: "Keyreel".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
+            algorithms: ALGORITHMS.names(),
             config_schema: config::SCHEMA.to_owned(),
             secrets: Vec::new(),
         }
@@ -81,16 +85,7 @@ impl Provider for AwsKms {
         kek: &Kek,
         envelope: &Envelope,
     ) -> Result<UnwrappedDek, Error> {
-        known(&envelope.algorithm)?;
-        if kek.algorithm != envelope.algorithm {
-            return Err(Error::request(
-                "aws-kms.algorithm-mismatch",
-                format!(
-                    "{} is a key for {}, not {}",
-                    kek.id, kek.algorithm, envelope.algorithm
-                ),
-            ));
-        }
+        ALGORITHMS.check(kek, envelope)?;
         let context = canonical_context(envelope)?;
         let private_key = self.private_key(info, kek)?;
         let material = private_key.unwrap(&envelope.algorithm, &envelope.wrapped_dek, &context)?;
@@ -103,7 +98,7 @@ impl Provider for AwsKms {
 
 impl KeyAdmin for AwsKms {
     fn generate_kek(&self, info: &CallInfo, id: &str, algorithm: &str) -> Result<Kek, Error> {
-        known(algorithm)?;
+        ALGORITHMS.check_known(algorithm)?;
         let kms = Kms::new(&self.config.endpoint, self.config.key.region(), info);
         let context = self.context(info, &self.config.context_key);
         // KMS makes no ML-KEM keys: those come from the host, whatever is configured.
@@ -239,17 +234,6 @@ fn usable(metadata: &protocol::Metadata) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-fn known(algorithm: &str) -> Result<(), Error> {
-    if ALGORITHMS.contains(&algorithm) {
-        return Ok(());
-    }
-    let known = ALGORITHMS.join(" and ");
-    Err(Error::request(
-        "aws-kms.unknown-algorithm",
-        format!("keys under AWS KMS unwrap {known}, not {algorithm:?}"),
-    ))
 }
 
 fn sealed<'a>(kek: &'a Kek, name: &str) -> Result<&'a [u8], Error> {

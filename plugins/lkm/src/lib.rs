@@ -11,14 +11,19 @@ mod subject;
 
 use keyreel_plugin_sdk::http::{Request, Response};
 use keyreel_plugin_sdk::{
-    self as sdk, CallInfo, Description, Envelope, Error, Health, Kek, Provider, UnwrappedDek,
-    Validated, secrets, session_cache,
+    self as sdk, Algorithms, CallInfo, Description, Envelope, Error, Health, Kek, Provider,
+    UnwrappedDek, Validated, secrets, session_cache,
 };
 
 use config::{API_KEY, Config};
 use hawk::{Call, Signer};
 
-const ALGORITHMS: [&str; 2] = ["rsa-oaep-sha1", "rsa-oaep-sha256"];
+/// The service chooses its padding by the key pair, so one pair has one algorithm.
+const ALGORITHMS: Algorithms = Algorithms {
+    prefix: "lkm",
+    who: "a Local Key Manager unwraps",
+    names: &["rsa-oaep-sha1", "rsa-oaep-sha256"],
+};
 /// A Local Key Manager answers in less than a hundred bytes.
 const MAX_ANSWER: usize = 16 << 10;
 /// How long a clock's difference is remembered.
@@ -36,7 +41,7 @@ impl Provider for Lkm {
             name: "Local Key Manager".to_owned(),
             vendor: "Keyreel".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
+            algorithms: ALGORITHMS.names(),
             config_schema: config::SCHEMA.to_owned(),
             secrets: vec![API_KEY.to_owned()],
         }
@@ -71,7 +76,7 @@ impl Provider for Lkm {
         kek: &Kek,
         envelope: &Envelope,
     ) -> Result<UnwrappedDek, Error> {
-        check_algorithms(kek, envelope)?;
+        ALGORITHMS.check(kek, envelope)?;
         let recording = if self.config.bind_recording {
             Some(
                 sdk::attribute(&envelope.context, "recording").ok_or_else(|| {
@@ -171,30 +176,6 @@ fn request_body(kek: &Kek, envelope: &Envelope) -> Vec<u8> {
     serde_json::json!({ "keypairId": kek.id, "body": body })
         .to_string()
         .into_bytes()
-}
-
-fn check_algorithms(kek: &Kek, envelope: &Envelope) -> Result<(), Error> {
-    if !ALGORITHMS.contains(&envelope.algorithm.as_str()) {
-        return Err(Error::request(
-            "lkm.unknown-algorithm",
-            format!(
-                "a Local Key Manager unwraps {}, not {:?}",
-                ALGORITHMS.join(" and "),
-                envelope.algorithm
-            ),
-        ));
-    }
-    // The service chooses its padding by the key pair, so one pair has one algorithm.
-    if kek.algorithm != envelope.algorithm {
-        return Err(Error::request(
-            "lkm.algorithm-mismatch",
-            format!(
-                "{} is a key for {}, not {}",
-                kek.id, kek.algorithm, envelope.algorithm
-            ),
-        ));
-    }
-    Ok(())
 }
 
 sdk::export!(Lkm);

@@ -3,12 +3,16 @@
 //! Not for: keeping keys: that is the host's keystore.
 
 use keyreel_plugin_sdk::{
-    self as sdk, CallInfo, Description, Envelope, Error, Kek, KeyAdmin, Provider, UnwrappedDek,
-    canonical_context, secrets,
+    self as sdk, Algorithms, CallInfo, Description, Envelope, Error, Kek, KeyAdmin, Provider,
+    UnwrappedDek, canonical_context, secrets,
 };
 
 /// The policies `compatible` and `aes256`, in this order.
-const ALGORITHMS: [&str; 2] = ["rsa-oaep-sha256", "hpke-mlkem1024-p384"];
+const ALGORITHMS: Algorithms = Algorithms {
+    prefix: "managed",
+    who: "managed keys unwrap",
+    names: &["rsa-oaep-sha256", "hpke-mlkem1024-p384"],
+};
 
 /// Nothing can be configured: the algorithm comes with each KEK.
 const CONFIG_SCHEMA: &str = r#"{
@@ -28,7 +32,7 @@ impl Provider for Managed {
             name: "Managed by Keyreel".to_owned(),
             vendor: "Keyreel".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            algorithms: ALGORITHMS.map(str::to_owned).to_vec(),
+            algorithms: ALGORITHMS.names(),
             config_schema: CONFIG_SCHEMA.to_owned(),
             secrets: Vec::new(),
         }
@@ -54,16 +58,7 @@ impl Provider for Managed {
         kek: &Kek,
         envelope: &Envelope,
     ) -> Result<UnwrappedDek, Error> {
-        known(&envelope.algorithm)?;
-        if kek.algorithm != envelope.algorithm {
-            return Err(Error::request(
-                "managed.algorithm-mismatch",
-                format!(
-                    "{} is a key for {}, not {}",
-                    kek.id, kek.algorithm, envelope.algorithm
-                ),
-            ));
-        }
+        ALGORITHMS.check(kek, envelope)?;
         let context = canonical_context(envelope)?;
         let private_key = secrets::get(&kek.id)?;
         let material = private_key.unwrap(&envelope.algorithm, &envelope.wrapped_dek, &context)?;
@@ -76,7 +71,7 @@ impl Provider for Managed {
 
 impl KeyAdmin for Managed {
     fn generate_kek(&self, _info: &CallInfo, id: &str, algorithm: &str) -> Result<Kek, Error> {
-        known(algorithm)?;
+        ALGORITHMS.check_known(algorithm)?;
         let public_key = secrets::generate(id, algorithm)?.public_key()?;
         Ok(Kek {
             id: id.to_owned(),
@@ -86,19 +81,6 @@ impl KeyAdmin for Managed {
             attributes: Vec::new(),
         })
     }
-}
-
-fn known(algorithm: &str) -> Result<(), Error> {
-    if ALGORITHMS.contains(&algorithm) {
-        return Ok(());
-    }
-    Err(Error::request(
-        "managed.unknown-algorithm",
-        format!(
-            "managed keys unwrap {}, not {algorithm:?}",
-            ALGORITHMS.join(" and ")
-        ),
-    ))
 }
 
 sdk::export!(Managed, key - admin);

@@ -20,6 +20,7 @@
 //! configuration, then one function, and throws it away. Nothing kept in a static outlives a call;
 //! [`session_cache`] is for what should.
 
+mod algorithms;
 mod bindings;
 mod context;
 mod entropy;
@@ -30,6 +31,7 @@ pub mod export;
 pub mod http;
 mod log;
 
+pub use algorithms::Algorithms;
 pub use bindings::keyreel::key_provider::sealed_keys;
 pub use bindings::keyreel::key_provider::secrets::{self, Secret};
 pub use bindings::keyreel::key_provider::session_cache;

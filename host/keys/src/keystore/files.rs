@@ -1,39 +1,13 @@
-//! Small private files: written whole or not at all, never over another, destroyed for good.
-//! Not for: what is in them.
+//! The keystore's files and directories: kept private, destroyed for good.
+//! Not for: writing them (see `private_file`), what is in them.
 
-use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::KeystoreError;
-
-/// Creates `path` with `contents`, mode 0600, atomically and durably. Fails with `AlreadyExists`
-/// where there is such a file.
-pub(super) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(io::Error::other)?;
-    let mut temporary = temporary_prefix(path);
-    temporary.push(hex::encode(random));
-    let temporary = path.with_file_name(temporary);
-    let written = write(&temporary, contents)
-        // Not a rename, which would silently replace a root that another process just made.
-        .and_then(|()| std::fs::hard_link(&temporary, path));
-    let removed = std::fs::remove_file(&temporary);
-    written?;
-    removed?;
-    sync_directory(path)
-}
-
-/// What is in `path`, `None` where there is no such file.
-pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(contents) => Ok(Some(contents)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
+use crate::private_file::{directory_of, sync_directory, temporary_prefix};
 
 /// Overwrites and unlinks `path` and whatever an interrupted creation left of it. Says whether
 /// `path` was there.
@@ -115,16 +89,6 @@ fn judge(path: &Path, metadata: &std::fs::Metadata, kind: Kind) -> Result<(), Ke
     Ok(())
 }
 
-fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
-}
-
 fn destroy_one(path: &Path) -> io::Result<bool> {
     let mut file = match OpenOptions::new().write(true).open(path) {
         Ok(file) => file,
@@ -154,21 +118,4 @@ fn leftovers(path: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-fn temporary_prefix(path: &Path) -> OsString {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp-");
-    name
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory_of(path))?.sync_all()
-}
-
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{KeystoreError, files};
 use crate::aead::{self, KEY_LEN, Key};
+use crate::private_file;
 
 /// Seals every file of one keystore.
 pub(super) struct MasterKey(Key);
@@ -68,7 +69,7 @@ pub fn generate_master_key(path: &Path) -> Result<(), KeystoreError> {
         hex::encode_to_slice(key.as_slice(), digits)
             .map_err(|_| KeystoreError::io(path, io::Error::other("no room for the digits")))?;
     }
-    files::create(path, &text).map_err(|source| KeystoreError::io(path, source))
+    private_file::create(path, &text).map_err(|source| KeystoreError::io(path, source))
 }
 
 /// More than any accepted file has.

@@ -1,12 +1,14 @@
-//! Small private files: written whole or not at all, and read again when they changed.
-//! Not for: what is in them.
+//! The store's files: found, removed, and read again when they changed.
+//! Not for: how they are written (see `keyreel_keys::private_file`), what is in them.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use keyreel_keys::private_file;
 
 use crate::Error;
 
@@ -24,36 +26,27 @@ pub(super) fn directory(path: &Path) -> Result<(), Error> {
 
 /// A new file; fails with [`Error::Exists`] where there is one.
 pub(super) fn create(path: &Path, contents: &[u8], id: &str) -> Result<(), Error> {
-    let temporary = write(path, contents)?;
-    // A link, not a rename: it does not replace what another process just made.
-    let linked = std::fs::hard_link(&temporary, path);
-    let _ = std::fs::remove_file(&temporary);
-    match linked {
-        Ok(()) => sync(path),
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Error::Exists { id: id.to_owned() })
-        }
-        Err(source) => Err(Error::file(path, source)),
-    }
+    private_file::create(path, contents).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists { id: id.to_owned() },
+        _ => Error::file(path, source),
+    })
 }
 
 /// In place of the file that there is.
 pub(super) fn replace(path: &Path, contents: &[u8]) -> Result<(), Error> {
-    let temporary = write(path, contents)?;
-    std::fs::rename(&temporary, path).map_err(|source| Error::file(path, source))?;
-    sync(path)
+    private_file::replace(path, contents).map_err(|source| Error::file(path, source))
 }
 
 /// `None` where there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    absent(std::fs::read(path), path)
+    private_file::read(path).map_err(|source| Error::file(path, source))
 }
 
 /// Whether it was there.
 pub(super) fn remove(path: &Path) -> Result<bool, Error> {
     let removed = absent(std::fs::remove_file(path), path)?;
     if removed.is_some() {
-        sync(path)?;
+        private_file::sync_directory(path).map_err(|source| Error::file(path, source))?;
     }
     Ok(removed.is_some())
 }
@@ -135,29 +128,4 @@ fn absent<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::file(path, source)),
     }
-}
-
-/// A temporary file beside `path`, mode 0600, on disk.
-fn write(path: &Path, contents: &[u8]) -> Result<PathBuf, Error> {
-    let temporary = path.with_extension(format!("tmp-{}", uuid::Uuid::new_v4()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(contents)?;
-            file.sync_all()
-        });
-    match written {
-        Ok(()) => Ok(temporary),
-        Err(source) => Err(Error::file(&temporary, source)),
-    }
-}
-
-fn sync(path: &Path) -> Result<(), Error> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|source| Error::file(directory, source))
 }

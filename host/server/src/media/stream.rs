@@ -337,8 +337,10 @@ impl MediaBody {
 
 impl Source {
     async fn advance(mut self: Box<Self>) -> (Box<Self>, Result<Option<Piece>, Problem>) {
-        self.guard();
         let next = self.next().await;
+        if matches!(next, Ok(Some(Piece::Plain(_)))) {
+            self.guard();
+        }
         let next = self.noted(next).await;
         (self, next)
     }

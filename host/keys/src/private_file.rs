@@ -1,0 +1,96 @@
+//! Small private files, mode 0600: written whole or not at all, and on disk when that is said.
+//! Not for: what is in them, nor destroying them (see `keystore`).
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Creates `path` with `contents`.
+///
+/// # Errors
+/// `AlreadyExists` where there is such a file; what else the file system says.
+pub fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
+    // A link, not a rename: it does not replace what another process just made.
+    put(path, contents, |temporary| {
+        let linked = std::fs::hard_link(temporary, path);
+        let removed = std::fs::remove_file(temporary);
+        linked.and(removed)
+    })
+}
+
+/// Puts `contents` in place of what `path` holds, if anything.
+///
+/// # Errors
+/// What the file system says; `path` is as it was then.
+pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    put(path, contents, |temporary| std::fs::rename(temporary, path))
+}
+
+/// What is in `path`, `None` where there is no such file.
+///
+/// # Errors
+/// What the file system says.
+pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(contents) => Ok(Some(contents)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the names of temporary files of `path` begin with.
+pub(crate) fn temporary_prefix(path: &Path) -> OsString {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp-");
+    name
+}
+
+/// Makes what happened to `path` in its directory last.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Writes a file beside `path` and has it moved there.
+fn put(
+    path: &Path,
+    contents: &[u8],
+    settle: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = temporary(path)?;
+    if let Err(error) = write(&temporary, contents).and_then(|()| settle(&temporary)) {
+        // It may not be there any more, or never have been.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_directory(path)
+}
+
+fn temporary(path: &Path) -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(io::Error::other)?;
+    let mut name = temporary_prefix(path);
+    name.push(hex::encode(random));
+    Ok(path.with_file_name(name))
+}
+
+fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(contents)?;
+    file.sync_all()
+}
