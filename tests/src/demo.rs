@@ -121,7 +121,7 @@ impl Demo {
                     .open(&log)?,
             )
             .spawn()
-            .context("target/release/keyreel does not start; run `make build`")?;
+            .context("the program does not start; run `make build`")?;
         let stdout = child.stdout.take().context("stdout was piped")?;
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -258,8 +258,15 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The program under test.
+/// The program under test: what `make build` made, or what `KEYREEL_PROGRAM` names.
+#[must_use]
+pub fn program() -> PathBuf {
+    std::env::var_os("KEYREEL_PROGRAM")
+        .map_or_else(|| root().join("target/release/keyreel"), PathBuf::from)
+}
+
+/// One command of the program under test.
 #[must_use]
 pub fn keyreel() -> Command {
-    Command::new(root().join("target/release/keyreel"))
+    Command::new(program())
 }

@@ -8,5 +8,7 @@ pub mod mock_lkm;
 mod wave;
 
 pub use client::{Client, Playback, Recording};
-pub use demo::{Demo, KmsService, LkmService, Ready, Services, TenantAccess, keyreel, root};
+pub use demo::{
+    Demo, KmsService, LkmService, Ready, Services, TenantAccess, keyreel, program, root,
+};
 pub use wave::{noise_wave, write_recording};

@@ -7,7 +7,7 @@ use keyreel_format::{
     ContentType, Dek, Identity, KekId, KeyBlock, PartName, ProviderId, Recipient, RecordingId,
     Sealer, TenantId, WrapAlgorithm,
 };
-use keyreel_tests::{keyreel, noise_wave, root};
+use keyreel_tests::{keyreel, noise_wave, program, root};
 
 /// A sealed file, its DEK and its plaintext.
 fn sealed_file(
@@ -191,7 +191,7 @@ fn an_operator_reads_the_whole_audit_log() -> anyhow::Result<()> {
 async fn the_one_file_runs_from_anywhere() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("kr");
-    std::fs::copy(root().join("target/release/keyreel"), &copy)?;
+    std::fs::copy(program(), &copy)?;
     let out = Command::new(&copy)
         .arg("--version")
         .env_clear()
