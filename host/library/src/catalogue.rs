@@ -9,6 +9,7 @@ use keyreel_format::{
 use keyreel_keys::{KekStore, Policy};
 
 use crate::Error;
+use crate::audit_chain::{AuditHeads, AuditLink};
 
 /// Everything the server asks of a database.
 #[async_trait]
@@ -57,10 +58,17 @@ pub trait Catalogue: KekStore {
     /// Revokes a credential, by its id. No error where there is none.
     async fn revoke_credential(&self, id: &str) -> Result<(), Error>;
 
-    /// Appends events, in order, durably, all or none.
+    /// Appends events, in order, durably, all or none: each linked to the one before it, the last
+    /// one signed as the log's head. [`Error::AuditBroken`] where the log does not end where its
+    /// head says: what was done to it must not be covered up by going on.
     async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), Error>;
     /// A page of audit events, newest first.
-    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, Error>;
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditRecord>, Error>;
+    /// Everybody's events after number `after`, oldest first, at most `limit`, as they are stored:
+    /// for verifying the chain.
+    async fn audit_links(&self, after: u64, limit: u32) -> Result<Vec<AuditLink>, Error>;
+    /// The log's signed head and its checkpoints.
+    async fn audit_heads(&self) -> Result<AuditHeads, Error>;
 
     /// A cheap question that shows whether the database answers and can be written.
     async fn ready(&self) -> Result<(), Error>;
@@ -313,6 +321,17 @@ pub struct AuditEvent {
     pub fields: serde_json::Map<String, serde_json::Value>,
 }
 
+/// One line of the audit log, as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditRecord {
+    /// Its number in the whole log, from 1, without gaps.
+    pub seq: u64,
+    /// Its hash in the chain; `None` where somebody took it out.
+    pub hash: Option<[u8; 32]>,
+    /// What it tells.
+    pub event: AuditEvent,
+}
+
 /// Which audit events.
 #[derive(Debug, Clone, Default)]
 pub struct AuditQuery {
@@ -324,6 +343,10 @@ pub struct AuditQuery {
     pub action: Option<String>,
     /// This recording.
     pub recording: Option<RecordingId>,
+    /// Done by this subject.
+    pub subject: Option<String>,
+    /// With this outcome: "ok", or an error class.
+    pub outcome: Option<String>,
     /// At or after.
     pub from_ms: Option<u64>,
     /// Before.

@@ -25,7 +25,7 @@ use keyreel_format::{
 use keyreel_keys::Policy;
 
 pub use accounts::{accounts, credentials};
-pub use audit::{audit_log, audit_pages, concurrent_appends};
+pub use audit::{audit_chain, audit_log, audit_pages, concurrent_appends};
 pub use keys::{keks, key_configurations, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
 
@@ -45,7 +45,8 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     credentials(catalogue.clone()).await;
     audit_log(catalogue.clone()).await;
     audit_pages(catalogue.clone()).await;
-    concurrent_appends(catalogue).await;
+    concurrent_appends(catalogue.clone()).await;
+    audit_chain(catalogue).await;
 }
 
 /// A tenant of this name, added.

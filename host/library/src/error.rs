@@ -33,6 +33,15 @@ pub enum Error {
         /// Which.
         what: String,
     },
+    /// The audit log does not end where its signed head says, or nothing says where it ends.
+    #[error(
+        "the audit log was changed from outside: {reason}. Nothing is written to it, and so nothing \
+         is unwrapped, until somebody has looked into it. hint: keyreel audit verify"
+    )]
+    AuditBroken {
+        /// How.
+        reason: String,
+    },
     /// The database failed.
     #[error("the catalogue failed: {source}")]
     Backend {

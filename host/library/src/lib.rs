@@ -2,6 +2,7 @@
 //! Not for: HTTP, keys' lifecycle.
 #![forbid(unsafe_code)]
 
+pub mod audit_chain;
 mod catalogue;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -14,8 +15,9 @@ pub mod peaks;
 mod sqlite;
 
 pub use catalogue::{
-    AuditEvent, AuditQuery, AuditScope, Catalogue, Channel, Credential, CredentialKind, Details,
-    Media, Page, Part, Recording, RecordingQuery, Role, Span, Tenant, User,
+    AuditEvent, AuditQuery, AuditRecord, AuditScope, Catalogue, Channel, Credential,
+    CredentialKind, Details, Media, Page, Part, Recording, RecordingQuery, Role, Span, Tenant,
+    User,
 };
 pub use error::Error;
 pub use ingest::{Ingest, Ingested, NewRecording, Wrap};

@@ -20,11 +20,13 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row, SqlitePool};
+use sqlx::{Connection as _, Row, SqlitePool};
 
 use crate::Error;
+use crate::audit_chain::{AuditHeads, AuditKey, AuditLink};
 use crate::catalogue::{
-    AuditEvent, AuditQuery, Catalogue, Credential, Page, Recording, RecordingQuery, Tenant, User,
+    AuditEvent, AuditQuery, AuditRecord, Catalogue, Credential, Page, Recording, RecordingQuery,
+    Tenant, User,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -77,10 +79,26 @@ impl SqliteCatalogue {
                 .max_lifetime(None)
         };
         let write = pool(1)
+            // A full disk has SQLite roll back by itself; then sqlx still believes itself within
+            // a transaction, and none would begin on this connection again.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    // What was rolled back on the way here is done after this.
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
             .connect_with(options.clone())
             .await
             .map_err(backend)?;
+        let chained = audit::was_there(&write).await?;
         MIGRATIONS.run(&write).await.map_err(backend)?;
+        let origin = if chained {
+            audit::Origin::Known
+        } else {
+            audit::link_what_was_there(&write).await?;
+            audit::Origin::LinkedNow
+        };
         let read = if in_memory {
             // Each connection would have a database of its own.
             write.clone()
@@ -94,7 +112,7 @@ impl SqliteCatalogue {
                 .map_err(backend)?
         };
         Ok(Self {
-            audit: audit::Appender::start(write.clone()),
+            audit: audit::Appender::start(write.clone(), origin),
             write,
             read,
             tenant_keys: Arc::default(),
@@ -107,6 +125,22 @@ impl SqliteCatalogue {
     /// As [`Catalogue::add_recording`].
     pub async fn add_recordings(&self, recordings: &[Recording]) -> Result<(), Error> {
         recordings::add(self, recordings).await
+    }
+
+    /// Has the end of the audit log signed with `key`, here and in every clone. A log that was
+    /// signed once is appended to with its key only.
+    pub fn sign_audit_with(&self, key: AuditKey) {
+        self.audit.sign_with(key);
+    }
+
+    /// Appends `event` to an audit log that was found broken, whatever it ends with, and signs
+    /// that: it goes on from there. What is broken stays so, and stays to be seen.
+    ///
+    /// # Errors
+    /// As [`Catalogue::append_audit`].
+    pub async fn resume_audit(&self, event: &AuditEvent) -> Result<(), Error> {
+        let events = std::slice::from_ref(event);
+        self.audit.append(events, audit::After::Anything).await
     }
 
     /// Writes what is pending and closes every connection.
@@ -250,11 +284,19 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), Error> {
-        self.audit.append(events).await
+        self.audit.append(events, audit::After::Head).await
     }
 
-    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, Error> {
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditRecord>, Error> {
         audit::page(self, query).await
+    }
+
+    async fn audit_links(&self, after: u64, limit: u32) -> Result<Vec<AuditLink>, Error> {
+        audit::links(&self.read, after, limit).await
+    }
+
+    async fn audit_heads(&self) -> Result<AuditHeads, Error> {
+        audit::heads(&self.read).await
     }
 
     async fn ready(&self) -> Result<(), Error> {

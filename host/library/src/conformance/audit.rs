@@ -6,6 +6,7 @@ use keyreel_format::TenantId;
 
 use super::{new_tenant, recording_id};
 use crate::Error;
+use crate::audit_chain::AuditLink;
 use crate::catalogue::{AuditEvent, AuditQuery, AuditScope, Catalogue};
 
 /// Events come back whole, newest first, to those who ask for their tenant; a batch goes in whole
@@ -30,11 +31,13 @@ pub async fn audit_log(catalogue: Arc<dyn Catalogue>) {
         ..Default::default()
     };
     let page = catalogue.audit(&query).await.expect("audit");
-    assert_eq!(
-        page.items,
-        [second.clone(), full.clone()],
-        "of one time, the later one first"
-    );
+    let events: Vec<_> = page.items.iter().map(|record| &record.event).collect();
+    assert_eq!(events, [&second, &full], "of one time, the later one first");
+    let [later, earlier] = page.items.as_slice() else {
+        panic!("two");
+    };
+    assert_eq!(later.seq, earlier.seq + 1, "numbered without gaps");
+    assert!(later.hash.is_some() && later.hash != earlier.hash, "linked");
     assert_eq!(page.next, None);
 
     let third = event("audit-4", Some(&tenant), "play.ended", 2000);
@@ -60,7 +63,11 @@ pub async fn audit_log(catalogue: Arc<dyn Catalogue>) {
     };
     let page = catalogue.audit(&everything).await.expect("audit");
     for id in ["audit-1", "audit-2", "audit-3", "audit-4"] {
-        let found = page.items.iter().filter(|event| event.id == id).count();
+        let found = page
+            .items
+            .iter()
+            .filter(|record| record.event.id == id)
+            .count();
         assert_eq!(found, 1, "everybody's and nobody's: {id}");
     }
     assert!(
@@ -95,6 +102,10 @@ pub async fn audit_pages(catalogue: Arc<dyn Catalogue>) {
             5000 + index as u64 / 20,
         );
         event.recording = Some(recording_id(if index % 5 == 0 { "r5" } else { "r1" }));
+        event.subject = format!("user:{}", 1 + index % 2);
+        if index % 7 == 0 {
+            event.outcome = "denied".to_owned();
+        }
         all.push(event);
     }
     catalogue.append_audit(&all).await.expect("append_audit");
@@ -143,6 +154,16 @@ pub async fn audit_pages(catalogue: Arc<dyn Catalogue>) {
             to_ms: Some(5010),
             ..base.clone()
         },
+        AuditQuery {
+            subject: Some("user:2".to_owned()),
+            ..base.clone()
+        },
+        AuditQuery {
+            subject: Some("user:1".to_owned()),
+            outcome: Some("denied".to_owned()),
+            action: Some("play.ended".to_owned()),
+            ..base.clone()
+        },
         // A tenant named twice is one tenant.
         AuditQuery {
             tenants: [&tenants[..], &tenants[..]].concat(),
@@ -164,6 +185,14 @@ pub async fn audit_pages(catalogue: Arc<dyn Catalogue>) {
                         .recording
                         .as_ref()
                         .is_none_or(|id| Some(id) == event.recording.as_ref())
+                    && query
+                        .subject
+                        .as_ref()
+                        .is_none_or(|subject| *subject == event.subject)
+                    && query
+                        .outcome
+                        .as_ref()
+                        .is_none_or(|outcome| *outcome == event.outcome)
                     && query.from_ms.is_none_or(|from| event.at_ms >= from)
                     && query.to_ms.is_none_or(|to| event.at_ms < to)
             })
@@ -173,7 +202,7 @@ pub async fn audit_pages(catalogue: Arc<dyn Catalogue>) {
         let mut found = Vec::new();
         loop {
             let page = catalogue.audit(&query).await.expect("audit");
-            found.extend(page.items.into_iter().map(|event| event.id));
+            found.extend(page.items.into_iter().map(|record| record.event.id));
             match page.next {
                 Some(next) => query.cursor = Some(next),
                 None => break,
@@ -188,6 +217,36 @@ pub async fn audit_pages(catalogue: Arc<dyn Catalogue>) {
         ..Default::default()
     };
     assert!(matches!(catalogue.audit(&bad).await, Err(Error::BadCursor)));
+}
+
+/// The whole log, oldest first, each row following from the one before.
+pub async fn audit_chain(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "audit-chain").await;
+    let events: Vec<_> = (0..5)
+        .map(|index| event(&format!("chain-{index}"), Some(&tenant), "play.started", 1))
+        .collect();
+    catalogue.append_audit(&events).await.expect("append_audit");
+    let mut all = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |link: &AuditLink| link.seq);
+        let some = catalogue.audit_links(after, 3).await.expect("audit_links");
+        assert!(some.len() <= 3, "at most so many");
+        if some.is_empty() {
+            break;
+        }
+        all.extend(some);
+    }
+    let mut before = [0; 32];
+    for (link, seq) in all.iter().zip(1..) {
+        assert_eq!(link.seq, seq, "without gaps");
+        assert_eq!(link.hash, Some(link.hash_after(&before)), "event {seq}");
+        before = link.hash.unwrap_or_default();
+    }
+    let last: Vec<_> = all.iter().rev().take(5).map(|link| &link.id).collect();
+    assert_eq!(
+        last,
+        ["chain-4", "chain-3", "chain-2", "chain-1", "chain-0"]
+    );
 }
 
 /// Many appends at once all arrive; one that is bad fails alone.

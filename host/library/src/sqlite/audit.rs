@@ -1,20 +1,29 @@
 //! The audit log. Every append waits for the disk, so appends that arrive while one is being
 //! written share the next transaction: one wait for all of them.
+//! Not for: what links the events and signs the end (see `audit_chain`, `chain`).
+
+mod chain;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use keyreel_format::TenantId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{SqliteCatalogue, backend, cursor, exists, parsed, to_i64, unsigned};
+use super::{SqliteCatalogue, backend, cursor, parsed, to_i64, unsigned};
 use crate::Error;
-use crate::catalogue::{AuditEvent, AuditQuery, AuditScope, Page};
+use crate::audit_chain::AuditKey;
+use crate::catalogue::{AuditEvent, AuditQuery, AuditRecord, AuditScope, Page};
+use chain::Log;
+pub(super) use chain::{heads, link_what_was_there, links, was_there};
 
 /// Appends that wait; more make the callers wait.
 const QUEUE: usize = 4096;
-/// Events in one transaction; nine values each must stay under SQLite's 32,766.
+/// Events in one transaction; ten values each must stay under SQLite's 32,766.
 const MAX_EVENTS: usize = 2000;
 /// As in `recordings`.
 const MAX_BRANCHES: usize = 400;
@@ -23,22 +32,49 @@ const MAX_BRANCHES: usize = 400;
 #[derive(Clone)]
 pub(super) struct Appender {
     queue: mpsc::Sender<Append>,
+    key: Arc<OnceLock<AuditKey>>,
 }
 
 struct Append {
     events: Vec<AuditEvent>,
+    after: After,
     done: oneshot::Sender<Result<(), Error>>,
+}
+
+/// What an append goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// The signed head: what does not end there is not gone on with.
+    Head,
+    /// Whatever the log ends with: somebody has looked into it.
+    Anything,
+}
+
+/// Whether a log that has events and no head may be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was linked just now, by this process: it is from before there were heads.
+    LinkedNow,
+    /// Its head was taken away.
+    Known,
 }
 
 impl Appender {
     /// Starts it; it ends with the last clone of the catalogue.
-    pub(super) fn start(write: SqlitePool) -> Self {
+    pub(super) fn start(write: SqlitePool, origin: Origin) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        tokio::spawn(run(write, receiver));
-        Self { queue }
+        let key = Arc::<OnceLock<AuditKey>>::default();
+        tokio::spawn(run(Log::new(write, key.clone(), origin), receiver));
+        Self { queue, key }
     }
 
-    pub(super) async fn append(&self, events: &[AuditEvent]) -> Result<(), Error> {
+    /// Has the log's head signed from now on. The first key stays.
+    pub(super) fn sign_with(&self, key: AuditKey) {
+        // Set already: by a clone of the catalogue.
+        let _ = self.key.set(key);
+    }
+
+    pub(super) async fn append(&self, events: &[AuditEvent], after: After) -> Result<(), Error> {
         if events.len() > MAX_EVENTS {
             return Err(Error::invalid(
                 "audit events",
@@ -52,6 +88,7 @@ impl Appender {
         let ended = || backend("the audit log's writer has ended");
         let append = Append {
             events: events.to_vec(),
+            after,
             done,
         };
         self.queue.send(append).await.map_err(|_| ended())?;
@@ -59,7 +96,7 @@ impl Appender {
     }
 }
 
-async fn run(write: SqlitePool, mut queue: mpsc::Receiver<Append>) {
+async fn run(mut log: Log, mut queue: mpsc::Receiver<Append>) {
     let mut next = None;
     loop {
         let Some(first) = (match next.take() {
@@ -69,25 +106,26 @@ async fn run(write: SqlitePool, mut queue: mpsc::Receiver<Append>) {
             return;
         };
         let mut events = first.events.len();
+        let after = first.after;
         let mut group = vec![first];
         while let Ok(append) = queue.try_recv() {
             events += append.events.len();
-            if events > MAX_EVENTS {
+            if events > MAX_EVENTS || append.after != after {
                 next = Some(append);
                 break;
             }
             group.push(append);
         }
-        commit(&write, group).await;
+        commit(&mut log, group).await;
     }
 }
 
 /// Writes a group in one transaction. Where that fails, each append is tried alone, so that one
 /// caller's mistake is not another's.
-async fn commit(write: &SqlitePool, group: Vec<Append>) {
-    if group.len() > 1 {
-        let all = group.iter().flat_map(|append| &append.events);
-        if insert(write, all).await.is_ok() {
+async fn commit(log: &mut Log, group: Vec<Append>) {
+    if let [first, _, ..] = group.as_slice() {
+        let all: Vec<&AuditEvent> = group.iter().flat_map(|append| &append.events).collect();
+        if log.append(&all, first.after).await.is_ok() {
             for append in group {
                 // A caller that has gone away does not mind.
                 let _ = append.done.send(Ok(()));
@@ -96,48 +134,16 @@ async fn commit(write: &SqlitePool, group: Vec<Append>) {
         }
     }
     for append in group {
-        let result = insert(write, append.events.iter()).await;
+        let events: Vec<&AuditEvent> = append.events.iter().collect();
+        let result = log.append(&events, append.after).await;
         let _ = append.done.send(result);
     }
-}
-
-async fn insert(
-    write: &SqlitePool,
-    events: impl Iterator<Item = &AuditEvent>,
-) -> Result<(), Error> {
-    let mut rows = Vec::new();
-    for event in events {
-        let fields = serde_json::to_string(&event.fields).map_err(backend)?;
-        rows.push((event, to_i64("time", event.at_ms)?, fields));
-    }
-    let mut insert = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO audit (id, at_ms, action, tenant, subject, recording, outcome, fields) ",
-    );
-    insert.push_values(&rows, |mut row, (event, at_ms, fields)| {
-        row.push_bind(&event.id)
-            .push_bind(at_ms)
-            .push_bind(&event.action)
-            .push_bind(event.tenant.as_ref().map(|id| id.as_str()))
-            .push_bind(&event.subject)
-            .push_bind(event.recording.as_ref().map(|id| id.as_str()))
-            .push_bind(&event.outcome)
-            .push_bind(fields);
-    });
-    // One statement is one transaction. Groups differ in size: only those of one are worth
-    // keeping prepared.
-    insert
-        .build()
-        .persistent(rows.len() == 1)
-        .execute(write)
-        .await
-        .map_err(|error| exists(error, || "an audit event of this id".to_owned()))?;
-    Ok(())
 }
 
 pub(super) async fn page(
     catalogue: &SqliteCatalogue,
     query: &AuditQuery,
-) -> Result<Page<AuditEvent>, Error> {
+) -> Result<Page<AuditRecord>, Error> {
     let limit = usize::try_from(query.limit.clamp(1, 200)).unwrap_or(200);
     let after = query
         .cursor
@@ -192,11 +198,12 @@ fn push_branch(
     tenant: Option<&TenantId>,
     after: Option<[i64; 2]>,
 ) -> Result<(), Error> {
-    let index = match (tenant, &query.recording, &query.action) {
-        (None, _, _) => "audit_time",
-        (_, Some(_), _) => "audit_recording",
-        (_, None, Some(_)) => "audit_action",
-        (_, None, None) => "audit_tenant",
+    let index = match (tenant, &query.recording, &query.subject, &query.action) {
+        (None, ..) => "audit_time",
+        (_, Some(_), ..) => "audit_recording",
+        (_, None, Some(_), _) => "audit_subject",
+        (_, None, None, Some(_)) => "audit_action",
+        (_, None, None, None) => "audit_tenant",
     };
     sql.push(format_args!(
         "SELECT * FROM (SELECT * FROM audit INDEXED BY {index} WHERE "
@@ -212,6 +219,12 @@ fn push_branch(
     }
     if let Some(action) = &query.action {
         sql.push(" AND action = ").push_bind(action.clone());
+    }
+    if let Some(subject) = &query.subject {
+        sql.push(" AND subject = ").push_bind(subject.clone());
+    }
+    if let Some(outcome) = &query.outcome {
+        sql.push(" AND outcome = ").push_bind(outcome.clone());
     }
     if let Some(from) = query.from_ms {
         sql.push(" AND at_ms >= ").push_bind(to_i64("from", from)?);
@@ -230,7 +243,7 @@ fn push_branch(
     Ok(())
 }
 
-fn event_from(row: &SqliteRow) -> Result<([i64; 2], AuditEvent), Error> {
+fn event_from(row: &SqliteRow) -> Result<([i64; 2], AuditRecord), Error> {
     let key = [
         row.try_get("at_ms").map_err(backend)?,
         row.try_get("seq").map_err(backend)?,
@@ -261,5 +274,10 @@ fn event_from(row: &SqliteRow) -> Result<([i64; 2], AuditEvent), Error> {
             .map_err(|_| Error::damaged(format!("fields of audit event {id}")))?,
         id,
     };
-    Ok((key, event))
+    let record = AuditRecord {
+        seq: unsigned(row, "seq")?,
+        hash: chain::hash_from(row)?,
+        event,
+    };
+    Ok((key, record))
 }
