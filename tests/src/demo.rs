@@ -100,9 +100,21 @@ impl Demo {
     /// # Errors
     /// It does not become ready within 60 seconds.
     pub fn start_with(data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::run(keyreel(), data, arguments)
+    }
+
+    /// As [`Demo::start`], by a program that stands for the one under test.
+    ///
+    /// # Errors
+    /// It does not become ready within 60 seconds.
+    pub fn start_program(program: &Path, data: &Path) -> anyhow::Result<Self> {
+        Self::run(Command::new(program), data, &[])
+    }
+
+    fn run(mut program: Command, data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         // The log lies beside the data, not in it: tests search the data for plaintext.
         let log = data.with_extension("log");
-        let mut child = keyreel()
+        let mut child = program
             .args([
                 "demo",
                 "--listen",

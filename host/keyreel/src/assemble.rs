@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use keyreel_keys::{Clock, Keyring, KeyringParts, Keystore, Registrar, SystemClock, Vault};
+use keyreel_library::audit_chain::AuditKey;
 use keyreel_library::{Catalogue, Objects, SqliteCatalogue};
 use keyreel_sandbox::{ArtefactCache, Sandbox, SandboxSettings};
 use keyreel_server::AuditObserver;
@@ -39,14 +40,7 @@ impl Parts {
     /// # Errors
     /// As [`Parts::assemble`].
     pub(crate) async fn assemble_with(config: &Config, extra: &Extra) -> anyhow::Result<Self> {
-        let files = &config.keystore;
-        let keystore =
-            Keystore::open(&files.directory, &files.master_key_file).map_err(|source| {
-                Usage::with_hint(
-                    format!("the keystore: {source}"),
-                    "`keyreel keystore init` makes a new one, for a new installation",
-                )
-            })?;
+        let keystore = keystore(config)?;
         Self::with_keystore(config, keystore, extra).await
     }
 
@@ -69,7 +63,9 @@ impl Parts {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let settings = config.keys.keyring()?;
         let keystore = Arc::new(keystore);
-        let catalogue = catalogue(config).await?;
+        let catalogue = sqlite(config).await?;
+        catalogue.sign_audit_with(audit_key(&keystore)?);
+        let catalogue: Arc<dyn Catalogue> = Arc::new(catalogue);
         let objects = objects(&config.storage.objects)?;
         let vault = Arc::new(Vault::new(
             keystore.clone(),
@@ -117,13 +113,45 @@ impl Parts {
 /// # Errors
 /// It cannot be opened.
 pub(crate) async fn catalogue(config: &Config) -> anyhow::Result<Arc<dyn Catalogue>> {
+    Ok(Arc::new(sqlite(config).await?))
+}
+
+/// The catalogue, with what only this backend has.
+///
+/// # Errors
+/// It cannot be opened.
+pub(crate) async fn sqlite(config: &Config) -> anyhow::Result<SqliteCatalogue> {
     let path = &config.storage.catalogue;
     make_parent(path)?;
     let url = file_url(path)?.replacen("file", "sqlite", 1);
     let catalogue = SqliteCatalogue::open(&url)
         .await
         .with_context(|| format!("the catalogue {}", path.display()))?;
-    Ok(Arc::new(catalogue))
+    Ok(catalogue)
+}
+
+/// The keystore, which is there already.
+///
+/// # Errors
+/// It cannot be opened; the message says what to do.
+pub(crate) fn keystore(config: &Config) -> anyhow::Result<Keystore> {
+    let files = &config.keystore;
+    let opened = Keystore::open(&files.directory, &files.master_key_file);
+    Ok(opened.map_err(|source| {
+        Usage::with_hint(
+            format!("the keystore: {source}"),
+            "`keyreel keystore init` makes a new one, for a new installation",
+        )
+    })?)
+}
+
+/// What signs the audit log: a key of the keystore, so that it lies apart from the log.
+///
+/// # Errors
+/// The keystore fails.
+pub(crate) fn audit_key(keystore: &Keystore) -> anyhow::Result<AuditKey> {
+    let seed = keystore.service_key("audit log").context("the keystore")?;
+    Ok(AuditKey::from_seed(&seed)?)
 }
 
 fn objects(location: &str) -> anyhow::Result<Objects> {

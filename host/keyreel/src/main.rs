@@ -53,7 +53,7 @@ enum Command {
     /// Bearer tokens: add.
     #[command(subcommand)]
     Token(accounts::TokenCommand),
-    /// The audit log: tail.
+    /// The audit log: tail, verify, export, checkpoint, key, resume.
     #[command(subcommand)]
     Audit(audit::Command),
     /// The keystore: init.

@@ -80,6 +80,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(recordings::show))
         .routes(routes!(playback::grant))
         .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
         .routes(routes!(ingest::sealed))
         .routes(routes!(
             keys::configurations::list,

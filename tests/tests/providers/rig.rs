@@ -455,7 +455,8 @@ impl Rig {
             limit: 200,
             ..AuditQuery::default()
         };
-        let mut events = self.catalogue.audit(&query).await.unwrap().items;
+        let page = self.catalogue.audit(&query).await.unwrap();
+        let mut events: Vec<_> = page.items.into_iter().map(|record| record.event).collect();
         events.reverse();
         events.retain(|event| {
             event.action.starts_with("key.") || event.action.starts_with("integrity")

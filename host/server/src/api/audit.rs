@@ -1,10 +1,15 @@
-//! Reading the audit log.
+//! Reading the audit log, a page at a time or all of it as JSON lines.
+
+use std::io;
 
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use futures::{StreamExt as _, stream};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use keyreel_format::RecordingId;
-use keyreel_library::{AuditEvent, AuditQuery, AuditScope};
+use keyreel_library::{AuditQuery, AuditRecord, AuditScope};
 
 use super::model::{AuditEntry, AuditPage, time};
 use super::session::private;
@@ -28,6 +33,10 @@ pub(crate) struct Filter {
     action: Option<String>,
     /// Of this recording.
     recording: Option<String>,
+    /// Done by this subject.
+    subject: Option<String>,
+    /// With this outcome: "ok", or an error class.
+    outcome: Option<String>,
     /// At or after.
     from: Option<String>,
     /// Before.
@@ -46,33 +55,18 @@ pub(crate) async fn list(
     supervisor: Holding<Supervisor>,
     Query(filter): Query<Filter>,
 ) -> Result<Response, Problem> {
-    let limit = paging::limit(filter.limit)?;
-    let recording =
-        match &filter.recording {
-            Some(text) => Some(RecordingId::parse(text).map_err(|invalid| {
-                Problem::new(Code::BadRequest, format!("recording: {invalid}."))
-            })?),
-            None => None,
-        };
-    let query = AuditQuery {
-        scope: AuditScope::Tenants,
-        tenants: supervisor.tenants_or(filter.tenant.as_deref()),
-        action: filter.action.clone(),
-        recording,
-        from_ms: paging::moment("from", filter.from.as_deref())?,
-        to_ms: paging::moment("to", filter.to.as_deref())?,
-        cursor: filter.cursor.clone(),
-        limit,
-    };
+    let query = filter.query(&supervisor)?;
     let page = app.catalogue().audit(&query).await?;
     let next_uri = paging::next_uri(
         "/api/v1/audit",
         page.next.as_deref(),
-        limit,
+        query.limit,
         &[
             ("tenant", filter.tenant.as_deref()),
             ("action", filter.action.as_deref()),
             ("recording", filter.recording.as_deref()),
+            ("subject", filter.subject.as_deref()),
+            ("outcome", filter.outcome.as_deref()),
             ("from", filter.from.as_deref()),
             ("to", filter.to.as_deref()),
         ],
@@ -81,8 +75,85 @@ pub(crate) async fn list(
     Ok(private(Json(AuditPage { entities, next_uri })))
 }
 
-impl From<AuditEvent> for AuditEntry {
-    fn from(event: AuditEvent) -> Self {
+/// All events of the tenants in which the caller is supervisor or administrator, newest first, one
+/// JSON object a line, as in a page of `/api/v1/audit`. `limit` and `cursor` do not count. An answer
+/// that breaks off is not whole.
+#[utoipa::path(get, path = "/api/v1/audit/export", tag = "audit", params(Filter), responses(
+    (status = 200, description = "JSON lines", body = AuditEntry, content_type = "application/x-ndjson"),
+    (status = 400, description = "`bad-request`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
+), security(("bearer" = []), ("cookie" = [])))]
+pub(crate) async fn export(
+    State(app): State<App>,
+    supervisor: Holding<Supervisor>,
+    Query(filter): Query<Filter>,
+) -> Result<Response, Problem> {
+    let first = AuditQuery {
+        cursor: None,
+        limit: EXPORTED_AT_ONCE,
+        ..filter.query(&supervisor)?
+    };
+    // The first page before the status line, so that what is wrong with the question is said.
+    let page = app.catalogue().audit(&first).await?;
+    let start = Ok::<_, io::Error>(lines(page.items)?);
+    let rest = stream::try_unfold((app, first, page.next), async |(app, query, next)| {
+        let Some(cursor) = next else { return Ok(None) };
+        let query = AuditQuery {
+            cursor: Some(cursor),
+            ..query
+        };
+        let page = app.catalogue().audit(&query).await;
+        let page = page.map_err(io::Error::other)?;
+        let lines = lines(page.items).map_err(|_| io::Error::other("an event is no JSON"))?;
+        Ok::<_, io::Error>(Some((lines, (app, query, page.next))))
+    });
+    let body = Body::from_stream(stream::once(async { start }).chain(rest));
+    let headers = [
+        (CONTENT_TYPE, "application/x-ndjson"),
+        (CONTENT_DISPOSITION, "attachment; filename=\"audit.jsonl\""),
+    ];
+    Ok(private((headers, body).into_response()))
+}
+
+impl Filter {
+    fn query(&self, supervisor: &Holding<Supervisor>) -> Result<AuditQuery, Problem> {
+        let recording = match &self.recording {
+            Some(text) => Some(RecordingId::parse(text).map_err(|invalid| {
+                Problem::new(Code::BadRequest, format!("recording: {invalid}."))
+            })?),
+            None => None,
+        };
+        Ok(AuditQuery {
+            scope: AuditScope::Tenants,
+            tenants: supervisor.tenants_or(self.tenant.as_deref()),
+            action: self.action.clone(),
+            recording,
+            subject: self.subject.clone(),
+            outcome: self.outcome.clone(),
+            from_ms: paging::moment("from", self.from.as_deref())?,
+            to_ms: paging::moment("to", self.to.as_deref())?,
+            cursor: self.cursor.clone(),
+            limit: paging::limit(self.limit)?,
+        })
+    }
+}
+
+fn lines(records: Vec<AuditRecord>) -> Result<Bytes, Problem> {
+    let mut lines = Vec::new();
+    for record in records {
+        let entry = AuditEntry::from(record);
+        serde_json::to_writer(&mut lines, &entry).map_err(|error| {
+            Problem::new(Code::Internal, "An event cannot be written as JSON.").inward(error)
+        })?;
+        lines.push(b'\n');
+    }
+    Ok(lines.into())
+}
+
+impl From<AuditRecord> for AuditEntry {
+    fn from(record: AuditRecord) -> Self {
+        let event = record.event;
         Self {
             id: event.id,
             at: time(event.at_ms),
@@ -92,6 +163,10 @@ impl From<AuditEvent> for AuditEntry {
             recording: event.recording.map(String::from),
             outcome: event.outcome,
             fields: event.fields,
+            seq: record.seq,
+            hash: record.hash.map(hex::encode),
         }
     }
 }
+
+const EXPORTED_AT_ONCE: u32 = 200;

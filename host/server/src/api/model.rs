@@ -229,6 +229,11 @@ pub(crate) struct AuditEntry {
     /// More, by name.
     #[schema(value_type = Object)]
     pub(crate) fields: serde_json::Map<String, serde_json::Value>,
+    /// Its number in the server's log, from 1, without gaps; other organisations' events have
+    /// numbers too.
+    pub(crate) seq: u64,
+    /// Its hash in the log's chain, 64 hex digits; `null` where somebody took it out.
+    pub(crate) hash: Option<String>,
 }
 
 impl From<&Recording> for RecordingSummary {

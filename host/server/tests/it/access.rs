@@ -29,6 +29,7 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("get", "/api/v1/recordings/{id}", Needs::Agent),
     ("post", "/api/v1/recordings/{id}/playback", Needs::Agent),
     ("get", "/api/v1/audit", Needs::Supervisor),
+    ("get", "/api/v1/audit/export", Needs::Supervisor),
     ("get", "/api/v1/recordings/{id}/sealed", Needs::Admin),
     (
         "post",

@@ -250,6 +250,29 @@ async fn the_audit_log_is_read_by_supervisors() {
     assert_eq!(log("action=grant.created").await.len(), 2);
     assert_eq!(log("action=grant.created&limit=1").await.len(), 1);
     assert_eq!(log("to=2026-11-03T09:12:44Z").await.len(), 0);
+    assert_eq!(log("subject=token:alpha&limit=1").await.len(), 1);
+    assert_eq!(log("subject=nobody").await.len(), 0);
+    assert_eq!(log("outcome=denied").await.len(), 0);
+    let all = log("limit=200").await;
+    for pair in all.windows(2) {
+        assert!(pair[0]["seq"].as_u64() > pair[1]["seq"].as_u64());
+        assert_eq!(pair[0]["hash"].as_str().map(str::len), Some(64));
+    }
+    // The same, all at once, a line each.
+    let path = "/api/v1/audit/export";
+    let answer = fixture.as_holder(&fixture.supervisor, "GET", path).await;
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    let lines: Vec<Value> = String::from_utf8_lossy(&answer.body)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines, all);
+    let path = "/api/v1/audit/export?action=grant.created&limit=1";
+    let answer = fixture.as_holder(&fixture.supervisor, "GET", path).await;
+    assert_eq!(String::from_utf8_lossy(&answer.body).lines().count(), 2);
+    let path = "/api/v1/audit/export?from=yesterday";
+    let answer = fixture.as_holder(&fixture.supervisor, "GET", path).await;
+    assert_eq!(answer.problem(), "bad-request");
     // No secret is in it.
     let grant = uri.split('/').nth(2).unwrap();
     let text = serde_json::to_string(&log("limit=200").await).unwrap();
@@ -301,4 +324,16 @@ async fn every_answer_names_its_request_and_pages_have_their_policy() {
             .status
             == 404
     );
+}
+
+#[tokio::test]
+async fn an_export_longer_than_a_page_is_whole() {
+    let fixture = Fixture::new().await;
+    fixture.add_call("r", 1000).await;
+    for _ in 0..230 {
+        fixture.media_uri(&fixture.agent, "r").await;
+    }
+    let path = "/api/v1/audit/export?action=grant.created";
+    let answer = fixture.as_holder(&fixture.supervisor, "GET", path).await;
+    assert_eq!(String::from_utf8_lossy(&answer.body).lines().count(), 230);
 }

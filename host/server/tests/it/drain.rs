@@ -211,7 +211,7 @@ async fn the_second_signal_cuts() {
         1,
         "the end of the play was recorded on the way out"
     );
-    assert!(ended[0].fields["bytes"].as_u64().unwrap() > 0);
+    assert!(ended[0].event.fields["bytes"].as_u64().unwrap() > 0);
 }
 
 #[tokio::test]

@@ -352,9 +352,12 @@ impl Fixture {
             limit: 200,
             ..AuditQuery::default()
         };
-        let mut events = self.catalogue.audit(&query).await.unwrap().items;
-        events.reverse();
-        events
+        let page = self.catalogue.audit(&query).await.unwrap();
+        page.items
+            .into_iter()
+            .rev()
+            .map(|record| record.event)
+            .collect()
     }
 
     /// How many events have an outcome, of any tenant or none.
