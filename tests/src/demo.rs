@@ -90,7 +90,7 @@ impl Demo {
     /// Starts it on `data`, which may hold an earlier demo's.
     ///
     /// # Errors
-    /// It does not become ready within 60 seconds.
+    /// It does not become ready within three minutes.
     pub fn start(data: &Path) -> anyhow::Result<Self> {
         Self::start_with(data, &[])
     }
@@ -98,7 +98,7 @@ impl Demo {
     /// As [`Demo::start`], with more arguments.
     ///
     /// # Errors
-    /// It does not become ready within 60 seconds.
+    /// It does not become ready within three minutes.
     pub fn start_with(data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         Self::run(keyreel(), data, arguments)
     }
@@ -106,7 +106,7 @@ impl Demo {
     /// As [`Demo::start`], by a program that stands for the one under test.
     ///
     /// # Errors
-    /// It does not become ready within 60 seconds.
+    /// It does not become ready within three minutes.
     pub fn start_program(program: &Path, data: &Path) -> anyhow::Result<Self> {
         Self::run(Command::new(program), data, &[])
     }
@@ -145,12 +145,14 @@ impl Demo {
         let mut demo = |line: Option<std::io::Result<String>>| -> anyhow::Result<Ready> {
             match line {
                 Some(line) => Ok(serde_json::from_str(&line?)?),
-                None => bail!("it ended with {}", child.wait()?),
+                None => {
+                    // It may be running yet, and late.
+                    let _ = child.kill();
+                    bail!("not ready: it ended with {}", child.wait()?)
+                }
             }
         };
-        let line = receiver
-            .recv_timeout(Duration::from_mins(1))
-            .unwrap_or(None);
+        let line = receiver.recv_timeout(READY_WITHIN).unwrap_or(None);
         let ready = demo(line).with_context(|| {
             format!(
                 "keyreel demo: {}",
@@ -263,6 +265,9 @@ impl Drop for Demo {
         let _ = self.child.wait();
     }
 }
+
+/// On a busy machine, with a program that is not optimised.
+const READY_WITHIN: Duration = Duration::from_mins(3);
 
 /// The repository's root.
 #[must_use]
