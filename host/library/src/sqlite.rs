@@ -24,7 +24,8 @@ use sqlx::{Row, SqlitePool};
 
 use crate::Error;
 use crate::catalogue::{
-    AuditEvent, AuditQuery, Catalogue, Credential, Page, Recording, RecordingQuery, Tenant, User,
+    AuditEvent, AuditQuery, Catalogue, Credential, Page, Recording, RecordingQuery, Role, Tenant,
+    User,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -223,6 +224,10 @@ impl Catalogue for SqliteCatalogue {
 
     async fn add_user(&self, user: &User) -> Result<(), Error> {
         accounts::add_user(self, user).await
+    }
+
+    async fn grant_role(&self, user: &str, tenant: &TenantId, role: Role) -> Result<(), Error> {
+        accounts::grant_role(self, user, tenant, role).await
     }
 
     async fn user_by_name(&self, name: &str) -> Result<Option<User>, Error> {
