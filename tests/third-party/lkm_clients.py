@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import mohawk
@@ -58,9 +59,9 @@ class Client:
             always_hash_content=hashed, **content, **more,
         )
 
-    def send(self, sender, body, url=None, method="POST"):
+    def send(self, sender, body, url=None, method="POST", **more):
         """Status, JSON, and headers of an answer."""
-        headers = {"authorization": sender.request_header, "content-type": JSON, "purecloud-user-id": "user-1"}
+        headers = {"authorization": sender.request_header, "content-type": JSON, "purecloud-user-id": "user-1", **more}
         request = urllib.request.Request(url or self.url, data=body, headers=headers, method=method)
         try:
             answer = urllib.request.urlopen(request, timeout=20)
@@ -139,6 +140,15 @@ class Cases:
         assert self.client.send(self.client.sign(body, method="PUT"), body)[0] == 401
         elsewhere = self.client.sign(body, url=self.client.url.replace("127.0.0.1", "localhost"))
         assert self.client.send(elsewhere, body)[0] == 401
+
+    def what_is_signed_for_another_host_is_refused(self):
+        request, _ = wrap(self.pair)
+        body = json.dumps(request).encode()
+        port = urllib.parse.urlsplit(self.client.url).port
+        for host, expected in (("evil.example", 421), ("localhost", 200)):
+            sender = self.client.sign(body, url=self.client.url.replace("127.0.0.1", host))
+            status, answer, *_ = self.client.send(sender, body, host=f"{host}:{port}")
+            assert status == expected, answer
 
     def an_unknown_pair_is_refused(self):
         request, _ = wrap(self.pair)
@@ -224,7 +234,10 @@ def serving(data):
     with open(f"{data}.log", "w") as log:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
-        yield json.loads(server.stdout.readline())
+        ready = json.loads(server.stdout.readline())
+        # What was signed before it started is refused, and these clients do not ask again.
+        time.sleep(1)
+        yield ready
     finally:
         server.terminate()
         assert server.wait(20) == 0

@@ -5,6 +5,8 @@
 
 mod services;
 mod tenants;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use keyreel_keys::{Policy, SystemClock, TenantId, generate_master_key, private_file};
+use keyreel_keys::{Policy, SystemClock, TenantId, ensure_master_key, private_file};
 use keyreel_library::{Catalogue, Role, User};
 use keyreel_server::accounts as issue;
 
@@ -22,6 +24,7 @@ use crate::ConfigFile;
 use crate::assemble::Parts;
 use crate::config::Config;
 use crate::import::Samples;
+use crate::output::Usage;
 use crate::providers::Extra;
 use crate::{output, serve};
 
@@ -40,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
     /// The ARN of a real AWS KMS key or alias for the tenant on AWS KMS, in place of the stand-in; the
-    /// credentials come from AWS' standard chain. At the first start.
+    /// credentials come from AWS' standard chain. Said at the first start, it holds for the folder.
     #[arg(long, value_name = "ARN")]
     kms_key: Option<String>,
     #[command(flatten)]
@@ -64,25 +67,27 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     config.server.listen = args.listen;
     config.server.admin_listen = Some(args.admin_listen);
     serve::log(&config.log)?;
-    if !config.keystore.master_key_file.exists() {
-        generate_master_key(&config.keystore.master_key_file)?;
-    }
+    ensure_master_key(&config.keystore.directory, &config.keystore.master_key_file)?;
     args.keys.apply(&mut config);
+    let kms_key = chosen_kms_key(&args.data, args.kms_key.as_deref())?;
     let services = Services::start(&args.data).await?;
     let mut extra = Extra {
         allow_origins: args.keys.allow_origins.clone(),
-        aws: args.kms_key.is_none().then(|| services.signer()),
+        aws: kms_key.is_none().then(|| services.signer()),
     };
     extra.allow_origins.extend(services.origins());
     let parts = Parts::assemble_new(&config, &extra).await?;
 
     let samples = Samples::embedded()?;
     for tenant in samples.tenants() {
-        tenants::prepare(&parts, tenant, &services, args.kms_key.as_deref())
+        tenants::prepare(&parts, tenant, &services, kms_key.as_deref())
             .await
             .with_context(|| format!("the demo's tenant {}", tenant.id))?;
         samples.import(&parts, &tenant.id).await?;
     }
+    // Not before: one that did not do may be put right.
+    let kept = serde_json::to_vec(&kms_key)?;
+    private_file::replace(&args.data.join(KMS_KEY), &kept)?;
     let tenants = tenant_access(&parts, &args.data).await?;
     let user = demo_user(&*parts.catalogue).await?;
     let link = issue::create_link(&*parts.catalogue, &SystemClock, &user, LINK_TTL).await?;
@@ -120,14 +125,30 @@ fn prepare(args: &Args) -> anyhow::Result<ConfigFile> {
     Ok(ConfigFile { config })
 }
 
+/// The KMS key that the first start was given; `None` is the stand-in's. What it was lies in the
+/// folder: a tenant's KEKs open under the key that they were made with and no other.
+fn chosen_kms_key(data: &Path, asked: Option<&str>) -> anyhow::Result<Option<String>> {
+    let path = data.join(KMS_KEY);
+    let Some(kept) = private_file::read(&path)? else {
+        return Ok(asked.map(str::to_owned));
+    };
+    let chosen: Option<String> =
+        serde_json::from_slice(&kept).with_context(|| format!("{} is damaged", path.display()))?;
+    if asked.is_some() && asked != chosen.as_deref() {
+        let chosen = chosen.as_deref().unwrap_or("the stand-in's");
+        return Err(Usage::with_hint(
+            format!("this demo's KMS key was chosen at its first start: {chosen}"),
+            "for another key start a demo on another folder with --data",
+        )
+        .into());
+    }
+    Ok(chosen)
+}
+
 /// Tokens of an earlier start, or new ones for tenants that have none.
 async fn tenant_access(parts: &Parts, data: &Path) -> anyhow::Result<Vec<TenantAccess>> {
     let path = data.join("secrets/tokens.json");
-    let mut known: Vec<TenantAccess> = match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is damaged; remove it for new tokens", path.display()))?,
-        Err(_) => Vec::new(),
-    };
+    let mut known = known_tokens(&path)?;
     let catalogue = &*parts.catalogue;
     for tenant in catalogue.tenants().await? {
         if let Some(access) = known.iter_mut().find(|access| access.id == tenant.id) {
@@ -152,18 +173,38 @@ async fn tenant_access(parts: &Parts, data: &Path) -> anyhow::Result<Vec<TenantA
     Ok(known)
 }
 
-/// The account that the sign-in link opens: an administrator of every tenant of the first start.
+/// What is not there is new; what cannot be read is not: its tokens would go on for ever, unseen.
+fn known_tokens(path: &Path) -> anyhow::Result<Vec<TenantAccess>> {
+    let kept = private_file::read(path).with_context(|| format!("reading {}", path.display()))?;
+    kept.map_or_else(
+        || Ok(Vec::new()),
+        |bytes| {
+            serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is damaged; remove it for new tokens", path.display()))
+        },
+    )
+}
+
+/// The account that the sign-in link opens: an administrator of every tenant, also of those that
+/// came later.
 async fn demo_user(catalogue: &dyn Catalogue) -> anyhow::Result<User> {
-    if let Some(user) = catalogue.user_by_name("demo").await? {
-        return Ok(user);
-    }
     let tenants = catalogue.tenants().await?;
+    if let Some(user) = catalogue.user_by_name("demo").await? {
+        for tenant in &tenants {
+            let granted = catalogue.grant_role(&user.id, &tenant.id, Role::Admin);
+            granted.await?;
+        }
+        return Ok(catalogue.user(&user.id).await?.unwrap_or(user));
+    }
     let roles = tenants
         .into_iter()
         .map(|tenant| (tenant.id, Role::Admin))
         .collect();
     Ok(issue::create_user(catalogue, "demo", None, roles).await?)
 }
+
+/// Which KMS key the demo's tenant has, JSON.
+const KMS_KEY: &str = "kms-key.json";
 
 const CONFIG: &str = r#"# Written by `keyreel demo`. `keyreel config schema` lists all settings.
 [server]

@@ -1,7 +1,7 @@
 //! `keyreel keystore …`
 
 use clap::Subcommand;
-use keyreel_keys::{Keystore, generate_master_key};
+use keyreel_keys::{Keystore, ensure_master_key};
 
 use crate::ConfigFile;
 use crate::config::Config;
@@ -24,7 +24,17 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
         )
         .into());
     }
-    generate_master_key(&keystore.master_key_file)?;
+    ensure_master_key(&keystore.directory, &keystore.master_key_file)?;
+    if !keystore.master_key_file.exists() {
+        let message = format!(
+            "{} holds a keystore already, and its master key {} is not there",
+            keystore.directory.display(),
+            keystore.master_key_file.display()
+        );
+        return Err(
+            Usage::with_hint(message, "put back the master key that it was made with").into(),
+        );
+    }
     Keystore::open_or_create(&keystore.directory, &keystore.master_key_file)?;
     output::note(&format!(
         "made the keystore {} and its master key {}; back up both, apart from each other",

@@ -76,7 +76,7 @@ pub(crate) struct Init {
 pub(crate) struct Serve {
     #[command(flatten)]
     data: Data,
-    /// Where it listens. Without a certificate loopback addresses only.
+    /// Where it listens. Without a certificate and a public URL loopback addresses only.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
     /// The certificate chain, PEM; read again when it changes.
@@ -85,7 +85,8 @@ pub(crate) struct Serve {
     /// Its private key, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// What clients call it, where a proxy stands before it: https://keys.example.com
+    /// What clients call it, as they sign it: https://keys.example.com. Needed where it listens on
+    /// other than loopback addresses, or behind a proxy.
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
     /// What may be decrypted, and how often; see docs/operations.md.
@@ -204,7 +205,11 @@ impl Data {
     fn open(&self) -> anyhow::Result<KeyPairs> {
         let settings = self.settings();
         KeyPairs::open(&settings.data, &settings.key_file).map_err(|error| {
-            Usage::with_hint(error.to_string(), "`keyreel lkm init` makes the data").into()
+            let message = error.to_string();
+            if settings.data.exists() {
+                return Usage::new(message).into();
+            }
+            Usage::with_hint(message, "`keyreel lkm init` makes the data").into()
         })
     }
 }

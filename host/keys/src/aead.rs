@@ -10,20 +10,19 @@ use zeroize::Zeroizing;
 
 /// 32 secret bytes. In a box before they are filled in: moving the value must not leave copies
 /// behind.
-pub(crate) type Key = Box<Zeroizing<[u8; KEY_LEN]>>;
+pub type Key = Box<Zeroizing<[u8; KEY_LEN]>>;
 
 /// Bytes in a key.
-pub(crate) const KEY_LEN: usize = 32;
+pub const KEY_LEN: usize = 32;
 
 /// Bytes that sealing adds.
-pub(crate) const OVERHEAD: usize = NONCE_LEN + 16;
+pub const OVERHEAD: usize = NONCE_LEN + 16;
 
 /// Seals `plaintext` under `key`, bound to `aad`.
-pub(crate) fn seal(
-    key: &[u8; KEY_LEN],
-    aad: &[u8],
-    plaintext: &[u8],
-) -> Result<Vec<u8>, Unspecified> {
+///
+/// # Errors
+/// The cryptographic library failed.
+pub fn seal(key: &[u8; KEY_LEN], aad: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, Unspecified> {
     let sealing = RandomizedNonceKey::new(&AES_256_GCM, key)?;
     // Reserved in full: growing later would leave a copy of the plaintext on the heap.
     let mut text = Zeroizing::new(Vec::with_capacity(plaintext.len() + OVERHEAD));
@@ -35,8 +34,11 @@ pub(crate) fn seal(
     Ok(sealed)
 }
 
-/// Opens what [`seal`] made. Tells nothing about why it does not open.
-pub(crate) fn open(
+/// Opens what [`seal`] made.
+///
+/// # Errors
+/// It does not open, and nothing is said about why.
+pub fn open(
     key: &[u8; KEY_LEN],
     aad: &[u8],
     sealed: &[u8],
@@ -53,7 +55,10 @@ pub(crate) fn open(
 }
 
 /// HKDF-Expand-SHA-512 of a key that is uniformly random already.
-pub(crate) fn expand(key: &[u8; KEY_LEN], info: &[u8]) -> Result<Key, Unspecified> {
+///
+/// # Errors
+/// The cryptographic library failed.
+pub fn expand(key: &[u8; KEY_LEN], info: &[u8]) -> Result<Key, Unspecified> {
     struct Out;
     impl KeyType for Out {
         fn len(&self) -> usize {
@@ -68,14 +73,18 @@ pub(crate) fn expand(key: &[u8; KEY_LEN], info: &[u8]) -> Result<Key, Unspecifie
 }
 
 /// Fresh random bytes.
-pub(crate) fn random_key() -> Result<Key, Unspecified> {
+///
+/// # Errors
+/// The cryptographic library failed.
+pub fn random_key() -> Result<Key, Unspecified> {
     let mut key = Key::default();
     aws_lc_rs::rand::fill(key.as_mut_slice())?;
     Ok(key)
 }
 
 /// `label ‖ 00 ‖ (u64 length ‖ field)…`: no two lists of fields have the same encoding.
-pub(crate) fn aad(label: &str, fields: &[&str]) -> Vec<u8> {
+#[must_use]
+pub fn aad(label: &str, fields: &[&str]) -> Vec<u8> {
     let mut out =
         Vec::with_capacity(label.len() + 1 + fields.iter().map(|f| f.len() + 8).sum::<usize>());
     out.extend_from_slice(label.as_bytes());

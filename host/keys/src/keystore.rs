@@ -32,7 +32,7 @@ mod master;
 mod tests;
 
 use master::MasterKey;
-pub use master::generate_master_key;
+pub use master::{ensure_master_key, generate_master_key};
 
 /// Root keys and service keys, in a directory.
 pub struct Keystore {

@@ -3,7 +3,7 @@
 //! `keyreel-library`, which implements [`KekStore`]).
 #![forbid(unsafe_code)]
 
-mod aead;
+pub mod aead;
 mod clock;
 mod configuration;
 mod dek_cache;
@@ -34,7 +34,7 @@ pub use gate::BreakerState;
 pub use kek::{Kek, KekRecord, KekState, KekStore, Policy, SealedKey, StoreError};
 pub use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId};
 pub use keyring::{Asker, DekLease, DekRequest, Keyring, KeyringParts, TriedKek, Wrapped};
-pub use keystore::{Keystore, KeystoreError, RootKey, generate_master_key};
+pub use keystore::{Keystore, KeystoreError, RootKey, ensure_master_key, generate_master_key};
 pub use observer::{MintedKek, ObserverError, UnwrapAttempt, UnwrapObserver, UnwrapPurpose};
 pub use provider::{
     Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, PROVIDER_INFO,

@@ -42,6 +42,9 @@ pub trait Catalogue: KekStore {
 
     /// Adds an account.
     async fn add_user(&self, user: &User) -> Result<(), Error>;
+    /// Gives an account a role in a tenant where it has none; where it has one, that stays.
+    /// [`Error::NotFound`] where there is no such account.
+    async fn grant_role(&self, user: &str, tenant: &TenantId, role: Role) -> Result<(), Error>;
     /// An account, by its name (compared without regard to ASCII case).
     async fn user_by_name(&self, name: &str) -> Result<Option<User>, Error>;
     /// An account, by its id.

@@ -24,7 +24,7 @@ use keyreel_format::{
 };
 use keyreel_keys::Policy;
 
-pub use accounts::{accounts, credentials};
+pub use accounts::{accounts, credentials, roles_are_added};
 pub use audit::{audit_chain, audit_log, audit_pages, concurrent_appends};
 pub use keys::{keks, key_configurations, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
@@ -42,6 +42,7 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     filters(catalogue.clone()).await;
     text_search(catalogue.clone()).await;
     accounts(catalogue.clone()).await;
+    roles_are_added(catalogue.clone()).await;
     credentials(catalogue.clone()).await;
     audit_log(catalogue.clone()).await;
     audit_pages(catalogue.clone()).await;

@@ -26,7 +26,7 @@ use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditKey, AuditLink};
 use crate::catalogue::{
     AuditEvent, AuditQuery, AuditRecord, Catalogue, Credential, Page, Recording, RecordingQuery,
-    Tenant, User,
+    Role, Tenant, User,
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -257,6 +257,10 @@ impl Catalogue for SqliteCatalogue {
 
     async fn add_user(&self, user: &User) -> Result<(), Error> {
         accounts::add_user(self, user).await
+    }
+
+    async fn grant_role(&self, user: &str, tenant: &TenantId, role: Role) -> Result<(), Error> {
+        accounts::grant_role(self, user, tenant, role).await
     }
 
     async fn user_by_name(&self, name: &str) -> Result<Option<User>, Error> {

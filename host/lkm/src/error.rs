@@ -69,13 +69,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// TLS cannot be had with these files.
-    #[error("{path}: {message}", path = path.display())]
-    Tls {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
+    #[error(transparent)]
+    Tls(#[from] keyreel_net::TlsError),
     /// The log does not hang together.
     #[error("{path}, line {line}: {message}", path = path.display())]
     Log {

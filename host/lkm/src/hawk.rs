@@ -2,6 +2,9 @@
 //! what it covers, signing answers.
 //! Not for: `app` and `dlg` (Oz), bewits: refused as malformed.
 
+#[cfg(test)]
+mod properties;
+
 use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::hmac;
 use base64::Engine as _;

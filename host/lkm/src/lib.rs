@@ -27,9 +27,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod connection;
 mod error;
 mod hawk;
 mod log;
+mod names;
 mod policy;
 mod replay;
 mod seal;
@@ -37,11 +39,11 @@ mod server;
 mod service;
 mod settings;
 mod store;
-mod tls;
 
 pub use error::Error;
+pub use keyreel_net::TlsFiles;
 pub use log::{LogReport, verify as verify_log};
 pub use server::{BoundServer, Server};
 pub use service::{DECRYPT_PATH, HEALTH_PATH};
-pub use settings::{Settings, TlsFiles};
+pub use settings::Settings;
 pub use store::{Credential, KeyPairs, Padding, Pair, PairState};

@@ -2,21 +2,24 @@
 //!
 //! ```toml
 //! per_minute = 6000                  # decrypts per key pair; default 6000
+//! allow_all = true                   # in place of rules: everything that is signed
 //!
-//! [[allow]]                          # where there is one, a decrypt must fit one,
+//! [[allow]]                          # a decrypt must fit one of these,
 //! recordings = ["4f0c…", "2026-*"]   # and its recording must be signed along (Hawk's ext)
 //! pairs = ["…"]                      # default all
 //! credentials = ["keyreel-…"]        # default all
 //! ```
+//!
+//! A file that says neither is refused: half a file must not allow more than the whole one.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use uuid::Uuid;
 
 use crate::Error;
+use crate::store::Stamp;
 
 const PER_MINUTE: u32 = 6000;
 
@@ -26,6 +29,8 @@ const PER_MINUTE: u32 = 6000;
 pub(crate) struct Policy {
     #[serde(default = "per_minute")]
     per_minute: u32,
+    #[serde(default)]
+    allow_all: bool,
     #[serde(default)]
     allow: Vec<Rule>,
 }
@@ -46,6 +51,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             per_minute: PER_MINUTE,
+            allow_all: true,
             allow: Vec::new(),
         }
     }
@@ -73,7 +79,17 @@ impl Policy {
                 "per_minute must be at least 1; disable the key pair instead".to_owned(),
             ));
         }
-        Ok(parsed)
+        match (parsed.allow_all, parsed.allow.is_empty()) {
+            (true, true) | (false, false) => Ok(parsed),
+            (false, true) => Err(policy(
+                "it allows nothing: add [[allow]], or allow_all = true if everything that is \
+                 signed may be decrypted"
+                    .to_owned(),
+            )),
+            (true, false) => Err(policy(
+                "allow_all = true and [[allow]] contradict each other".to_owned(),
+            )),
+        }
     }
 
     pub(crate) fn check(
@@ -82,7 +98,7 @@ impl Policy {
         pair: Uuid,
         recording: Option<&str>,
     ) -> Result<(), Forbidden> {
-        if self.allow.is_empty() {
+        if self.allow_all {
             return Ok(());
         }
         let recording = recording.ok_or(Forbidden::NoRecording)?;
@@ -130,7 +146,7 @@ fn fits(pattern: &str, text: &str) -> bool {
 /// The newest policy, and how much of its rates is used.
 pub(crate) struct Watch {
     path: Option<PathBuf>,
-    newest: Mutex<(Option<SystemTime>, Arc<Policy>)>,
+    newest: Mutex<(Option<Stamp>, Arc<Policy>)>,
     /// Per pair: what may be spent, in thousandths of a decrypt, and when that was true.
     buckets: Mutex<HashMap<Uuid, (u64, u64)>>,
 }
@@ -138,7 +154,8 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(path: Option<PathBuf>) -> Result<Self, Error> {
         let newest = match &path {
-            Some(path) => (modified(path), Arc::new(Policy::read(path)?)),
+            // The stamp first: what changes in between is read again.
+            Some(path) => (Stamp::of(path)?, Arc::new(Policy::read(path)?)),
             None => (None, Arc::default()),
         };
         Ok(Self {
@@ -152,7 +169,7 @@ impl Watch {
     pub(crate) fn policy(&self) -> Result<Arc<Policy>, Error> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = &self.path {
-            let now = modified(path);
+            let now = Stamp::of(path)?;
             if now.is_none() || now != newest.0 {
                 newest.1 = Arc::new(Policy::read(path)?);
                 newest.0 = now;
@@ -184,12 +201,6 @@ impl Watch {
             }
         }
     }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path)
-        .and_then(|data| data.modified())
-        .ok()
 }
 
 #[cfg(test)]
@@ -238,6 +249,8 @@ mod tests {
             assert_eq!(answer, Err(Forbidden::NoRule));
         }
         assert_eq!(Policy::default().check("x", pair, None), Ok(()));
+        let all: Policy = toml::from_str("allow_all = true").unwrap();
+        assert_eq!(all.check("x", pair, None), Ok(()));
     }
 
     #[test]
@@ -258,16 +271,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("policy.toml");
         assert!(Watch::new(Some(path.clone())).is_err());
-        std::fs::write(&path, "per_minute = 1").unwrap();
+        // All of one second: a copy with its times, an editor on a coarse file system.
+        let write = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            let second = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+            file.set_modified(second).unwrap();
+        };
+        write("allow_all = true\nper_minute = 1");
         let watch = Watch::new(Some(path.clone())).unwrap();
         assert_eq!(watch.policy().unwrap().per_minute, 1);
-        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
-        std::fs::write(&path, "per_minute = 7").unwrap();
-        let file = std::fs::File::options().write(true).open(&path).unwrap();
-        file.set_modified(later).unwrap();
-        assert_eq!(watch.policy().unwrap().per_minute, 7);
-        std::fs::write(&path, "per_minutes = 7").unwrap();
+        write("allow_all = true\nper_minute = 17");
+        assert_eq!(watch.policy().unwrap().per_minute, 17);
+        // The same length and time, another file.
+        std::fs::rename(&path, folder.path().join("old")).unwrap();
+        write("allow_all = true\nper_minute = 18");
+        assert_eq!(watch.policy().unwrap().per_minute, 18);
+        write("allow_all = true\nper_minutes = 71");
         assert!(watch.policy().is_err());
+        // As it is being written.
+        for part in ["", "per_minute = 9\n", "per_minute = 9\n\n[[allow]]"] {
+            write(part);
+            assert!(watch.policy().is_err(), "{part}");
+        }
+        write("allow_all = true\n[[allow]]\nrecordings = [\"r\"]\n");
+        assert!(watch.policy().is_err());
+        write("[[allow]]\nrecordings = [\"r\"]\n");
+        assert!(watch.policy().is_ok());
         std::fs::remove_file(&path).unwrap();
         assert!(watch.policy().is_err());
     }

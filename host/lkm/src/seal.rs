@@ -1,62 +1,34 @@
-//! Sealing private keys and credentials at rest: AES-256-GCM, random nonce, bound to what it is.
-//! What lies in a file is base64 of `nonce(12) ‖ ciphertext ‖ tag(16)`.
+//! Sealing private keys and credentials at rest, bound to what they are.
+//! What lies in a file is base64 of what `keyreel_keys::aead` makes.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use keyreel_keys::aead;
 use zeroize::Zeroizing;
 
-/// Bytes that sealing adds.
-const OVERHEAD: usize = 28;
-
 /// The key of one keystore.
-pub(crate) struct SealingKey(Box<Zeroizing<[u8; 32]>>);
+pub(crate) struct SealingKey(aead::Key);
 
 impl SealingKey {
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
-        let mut boxed = Box::new(Zeroizing::new([0; 32]));
+    pub(crate) fn new(key: &[u8; aead::KEY_LEN]) -> Self {
+        let mut boxed = aead::Key::default();
         boxed.copy_from_slice(key);
         Self(boxed)
     }
 
     /// `what` names kind, id and whatever else must not change: it is authenticated along.
     pub(crate) fn seal(&self, what: &[&str], secret: &[u8]) -> Option<String> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, self.0.as_slice()).ok()?;
-        // Reserved in full: growing later would leave a copy of the secret on the heap.
-        let mut text = Zeroizing::new(Vec::with_capacity(secret.len() + OVERHEAD));
-        text.extend_from_slice(secret);
-        let nonce = key
-            .seal_in_place_append_tag(Aad::from(aad(what)), &mut *text)
-            .ok()?;
-        let mut sealed = nonce.as_ref().to_vec();
-        sealed.extend_from_slice(&text);
+        let sealed = aead::seal(&self.0, &aead::aad(LABEL, what), secret).ok()?;
         Some(BASE64.encode(sealed))
     }
 
     pub(crate) fn open(&self, what: &[&str], sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
         let sealed = BASE64.decode(sealed).ok()?;
-        let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let key = RandomizedNonceKey::new(&AES_256_GCM, self.0.as_slice()).ok()?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let len = key
-            .open_in_place(nonce, Aad::from(aad(what)), &mut text)
-            .ok()?
-            .len();
-        text.truncate(len);
-        Some(text)
+        aead::open(&self.0, &aead::aad(LABEL, what), &sealed).ok()
     }
 }
 
-/// Each field with its length: no two lists have the same encoding.
-fn aad(what: &[&str]) -> Vec<u8> {
-    let mut out = b"keyreel/v1 lkm\0".to_vec();
-    for field in what {
-        out.extend_from_slice(&(field.len() as u64).to_be_bytes());
-        out.extend_from_slice(field.as_bytes());
-    }
-    out
-}
+const LABEL: &str = "keyreel/v1 lkm";
 
 #[cfg(test)]
 mod tests {
@@ -75,5 +47,17 @@ mod tests {
         let other = SealingKey::new(&[8; 32]);
         assert!(other.open(&["pair", "a", "b"], &sealed).is_none());
         assert!(key.open(&["pair", "a", "b"], "AAAA").is_none());
+    }
+
+    /// Made with PyPI `cryptography`: `AESGCM(bytes([7] * 32)).encrypt(nonce, b"secret", aad)`, where
+    /// the nonce is 0, 1, … 11 and the associated data `label ‖ 00 ‖ (u64 length ‖ field)…`.
+    #[test]
+    fn opens_what_lies_in_files() {
+        let key = SealingKey::new(&[7; 32]);
+        let opened = key.open(
+            &["pair", "a", "b"],
+            "AAECAwQFBgcICQoLa+SKAnh9nOYoG81EgobKjDy6bMYqLQ==",
+        );
+        assert_eq!(opened.unwrap().as_slice(), b"secret");
     }
 }

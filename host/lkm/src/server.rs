@@ -1,37 +1,30 @@
 //! A Local Key Manager that listens: addresses, connections, the end.
-//! Not for: what is answered (see `service`).
+//! Not for: what is answered (see `service`), one connection (see `connection`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use keyreel_keys::Clock;
-use tokio::io::{AsyncRead, AsyncWrite};
+use keyreel_net::{Acceptor, Addresses};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
-use tower::Service as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
 
+use crate::Error;
+use crate::connection::{self, Serving};
 use crate::log::Log;
+use crate::names::Names;
 use crate::policy::Watch;
 use crate::replay::Nonces;
-use crate::service::{self, DECRYPT_PATH, Peer, Service};
+use crate::service::{self, DECRYPT_PATH, Service};
 use crate::settings::Settings;
 use crate::store::KeyPairs;
-use crate::{Error, tls};
 
 /// How long open requests have to finish at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 /// After a failed accept: out of descriptors, mostly.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A head of a request is a few hundred bytes.
-const MAX_HEAD: usize = 16 << 10;
 
 /// Puts a Local Key Manager together.
 pub struct Server;
@@ -41,9 +34,11 @@ pub struct BoundServer {
     listener: TcpListener,
     address: SocketAddr,
     url: String,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     service: Arc<Service>,
     connections: usize,
+    addresses: Arc<Addresses>,
+    lifetime: Duration,
 }
 
 impl Server {
@@ -57,7 +52,11 @@ impl Server {
         let pairs = Arc::new(KeyPairs::open(&settings.data, &settings.key_file)?);
         let log = Log::open(&KeyPairs::log_file(&settings.data))?;
         let policy = Watch::new(settings.policy)?;
-        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = settings
+            .tls
+            .as_ref()
+            .map(connection::acceptor)
+            .transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = settings.listen;
         let listen = |source| Error::Listen { address, source };
@@ -67,19 +66,16 @@ impl Server {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None => format!("{scheme}://{address}"),
         };
-        let public = settings.public_url.as_ref().and_then(|url| {
-            let host = url.host_str()?.to_ascii_lowercase();
-            Some((host, url.port_or_known_default()?))
-        });
         let service = Arc::new(Service {
             pairs,
             policy,
             nonces: Nonces::new(settings.window),
             log,
+            first_second: first_second(clock.now_ms()),
             clock,
             window: settings.window,
             timeout: settings.timeout,
-            public,
+            names: Names::new(settings.public_url.as_ref(), address),
             default_port: if tls.is_some() { 443 } else { 80 },
         });
         Ok(BoundServer {
@@ -89,8 +85,16 @@ impl Server {
             tls,
             service,
             connections: settings.connections.max(1),
+            addresses: Addresses::new(settings.connections_per_address, |_| false),
+            lifetime: settings.lifetime,
         })
     }
+}
+
+/// Nonces are remembered in memory: what was signed before this process began may have been used.
+/// Rounded up, as timestamps have no more than seconds.
+fn first_second(now_ms: u64) -> i64 {
+    i64::try_from(now_ms.div_ceil(1000)).unwrap_or(i64::MAX)
 }
 
 impl BoundServer {
@@ -121,11 +125,18 @@ impl BoundServer {
     /// Answers until `shutdown` is ready, then lets open requests finish.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let room = Arc::new(Semaphore::new(self.connections));
-        let timeout = self.service.timeout;
-        let router = service::router(self.service);
-        let graceful = GracefulShutdown::new();
+        let (end, ending) = watch::channel(false);
+        let serving = Arc::new(Serving {
+            tls: self.tls,
+            timeout: self.service.timeout,
+            router: service::router(self.service),
+            lifetime: self.lifetime,
+            ending,
+        });
+        let mut connections = JoinSet::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
+            while connections.try_join_next().is_some() {}
             let accepted = tokio::select! {
                 accepted = accept(&self.listener, &room) => accepted,
                 () = &mut shutdown => break,
@@ -133,26 +144,32 @@ impl BoundServer {
             let Some((stream, peer, room)) = accepted else {
                 continue;
             };
-            let (router, tls, watcher) = (router.clone(), self.tls.clone(), graceful.watcher());
-            tokio::spawn(async move {
-                serve(stream, tls, peer, router, timeout, watcher).await;
-                drop(room);
+            let Some(counted) = self.addresses.enter(peer.ip()) else {
+                tracing::debug!(%peer, "an address has too many connections");
+                // Closed without waiting for anything, which would take a descriptor all the same.
+                let _ = stream.set_zero_linger();
+                continue;
+            };
+            let serving = Arc::clone(&serving);
+            connections.spawn(async move {
+                serving.serve(stream, peer).await;
+                drop((room, counted));
             });
         }
         drop(self.listener);
-        if tokio::time::timeout(DRAIN, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        end.send_replace(true);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, ended).await.is_err() {
             tracing::warn!("requests were still open at the end");
         }
     }
 }
 
+/// The next connection, once there is room for it.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let room = Arc::clone(room).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => Some((stream, peer, room)),
@@ -161,44 +178,5 @@ async fn accept(
             tokio::time::sleep(PAUSE).await;
             None
         }
-    }
-}
-
-async fn serve(
-    stream: TcpStream,
-    tls: Option<TlsAcceptor>,
-    peer: SocketAddr,
-    router: Router,
-    timeout: Duration,
-    watcher: Watcher,
-) {
-    // Answers are small and written whole.
-    let _ = stream.set_nodelay(true);
-    let Some(acceptor) = tls else {
-        return http1(stream, peer, router, timeout, watcher).await;
-    };
-    match tokio::time::timeout(timeout, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => http1(stream, peer, router, timeout, watcher).await,
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => tracing::debug!("TLS handshake took too long"),
-    }
-}
-
-async fn http1<S>(stream: S, peer: SocketAddr, router: Router, timeout: Duration, watcher: Watcher)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
-        router.clone().call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(timeout)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection ended early");
     }
 }

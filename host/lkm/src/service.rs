@@ -22,6 +22,7 @@ use http_body_util::{BodyExt as _, Limited};
 use keyreel_keys::Clock;
 
 use crate::log::Log;
+use crate::names::Names;
 use crate::policy::Watch;
 use crate::replay::Nonces;
 use crate::store::KeyPairs;
@@ -45,8 +46,9 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) window: Duration,
     pub(crate) timeout: Duration,
-    /// Scheme, host and port that clients sign, where a proxy changes them.
-    pub(crate) public: Option<(String, u16)>,
+    /// Earlier timestamps may have been used before this process began.
+    pub(crate) first_second: i64,
+    pub(crate) names: Names,
     /// The port of requests that name none.
     pub(crate) default_port: u16,
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keyreel_net::TlsFiles;
 use url::Url;
 
 use crate::Error;
@@ -20,25 +21,22 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Its certificate. Without one it listens on loopback addresses only.
     pub tls: Option<TlsFiles>,
-    /// What clients call it, where a proxy stands before it: their signatures cover host and port.
+    /// What clients call it: their signatures cover host and port. Without one it listens on loopback
+    /// addresses only, and goes by these and by `localhost`.
     pub public_url: Option<Url>,
-    /// What may be decrypted, and how often; without it, everything that is signed.
+    /// What may be decrypted, and how often; without one, everything that is signed.
     pub policy: Option<PathBuf>,
     /// How far a client's clock may be off.
     pub window: Duration,
-    /// How long a request may take to arrive, head and body each, and to be answered.
+    /// How long a TLS handshake may take; a request to arrive, head and body each, and to be
+    /// answered; and what is sent, to be taken.
     pub timeout: Duration,
     /// Open connections; further ones wait to be accepted.
     pub connections: usize,
-}
-
-/// A certificate chain and its private key, PEM. Read again when they change.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The chain, the server's own first.
-    pub certificate: PathBuf,
-    /// PKCS #8, PKCS #1 or SEC1.
-    pub key: PathBuf,
+    /// Open connections of one address; further ones are closed at once.
+    pub connections_per_address: u32,
+    /// How old a connection may become.
+    pub lifetime: Duration,
 }
 
 impl Settings {
@@ -56,6 +54,8 @@ impl Settings {
             window: Duration::from_mins(1),
             timeout: Duration::from_secs(10),
             connections: 512,
+            connections_per_address: 128,
+            lifetime: Duration::from_mins(5),
         }
     }
 
@@ -64,6 +64,13 @@ impl Settings {
         if self.tls.is_none() && !self.listen.ip().is_loopback() {
             return setting(
                 "without TLS it listens on loopback addresses only: its answers are keys",
+            );
+        }
+        if self.public_url.is_none() && !self.listen.ip().is_loopback() {
+            return setting(
+                "where it listens on other than loopback addresses it must be told what clients call \
+                 it (--public-url https://host:port): they sign host and port, and what they sign \
+                 for another host is not to be taken here",
             );
         }
         if !(1..=3600).contains(&self.window.as_secs()) {

@@ -20,7 +20,7 @@ mod pair;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyreel_keys::{Clock, Keystore, generate_master_key};
+use keyreel_keys::{Clock, Keystore, ensure_master_key};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -29,6 +29,7 @@ use crate::seal::SealingKey;
 
 pub use credential::Credential;
 pub(crate) use credential::Signer;
+pub(crate) use files::Stamp;
 pub(crate) use pair::OpenPair;
 pub use pair::{Padding, Pair, PairState};
 
@@ -50,16 +51,15 @@ impl KeyPairs {
         Self::with(directory, &keystore)
     }
 
-    /// Makes the directory and the key file where they are missing.
+    /// Makes the directory where it is missing, and with it the key file.
     ///
     /// # Errors
     /// A file cannot be written; the directory's keystore has another key file.
     pub fn create(directory: &Path, key_file: &Path) -> Result<Self, Error> {
         files::directory(directory)?;
-        if !key_file.exists() {
-            generate_master_key(key_file)?;
-        }
-        let keystore = Keystore::open_or_create(&directory.join("keystore"), key_file)?;
+        let keystore = directory.join("keystore");
+        ensure_master_key(&keystore, key_file)?;
+        let keystore = Keystore::open_or_create(&keystore, key_file)?;
         files::directory(&directory.join(PAIRS))?;
         files::directory(&directory.join(CREDENTIALS))?;
         Self::with(directory, &keystore)

@@ -8,6 +8,7 @@ mod answer;
 mod aws;
 mod connect;
 mod hooks;
+mod lookups;
 mod network;
 mod origin;
 mod pool;
@@ -25,6 +26,7 @@ pub use origin::{Origin, OriginGrant};
 pub use tls::{Roots, Tls, TlsVersion};
 
 pub(crate) use hooks::{Caller, Outbound};
+pub(crate) use lookups::Lookups;
 pub(crate) use pool::Pool;
 
 /// What an operator lets one plugin reach. By default nothing.

@@ -18,7 +18,7 @@ use crate::bindings::exports::keyreel::key_provider::{key_admin, provider};
 use crate::call::{Call, no_key_admin};
 use crate::configuration::Configuration;
 use crate::convert;
-use crate::egress::{Egress, Pool};
+use crate::egress::{Egress, Lookups, Pool};
 use crate::engine::Ticker;
 use crate::error::Fault;
 use crate::sessions::Sessions;
@@ -41,6 +41,7 @@ pub(crate) struct Host {
     pub(crate) limits: Limits,
     pub(crate) vault: Arc<dyn TenantVault>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) lookups: Lookups,
 }
 
 /// One plugin, compiled and linked. It holds no instance: every call makes its own.

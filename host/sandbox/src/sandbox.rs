@@ -13,7 +13,7 @@ use crate::artefact::Artefacts;
 use crate::bindings::exports::keyreel::key_provider::{key_admin, provider};
 use crate::bindings::keyreel::key_provider as contract;
 use crate::call::Call;
-use crate::egress::Pool;
+use crate::egress::{Lookups, Pool};
 use crate::engine::{self, Ticker};
 use crate::error::{AdmissionError, SandboxError};
 use crate::provider::{Grants, Host, Plugin, PluginProvider, within};
@@ -67,6 +67,7 @@ impl Sandbox {
             limits: settings.limits,
             vault,
             clock,
+            lookups: Lookups::default(),
         });
         Ok(Self {
             host,

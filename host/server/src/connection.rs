@@ -2,9 +2,7 @@
 //! Not for: what is answered on them (see `server`).
 
 mod addresses;
-mod progress;
 mod streams;
-mod tcp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -20,20 +18,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use keyreel_net::{Abort, Acceptor, Progress, Tcp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::Service as _;
 
-use crate::abort::Abort;
 use crate::metrics::Metrics;
 use crate::problem::{Code, Problem};
 use crate::settings::{LimitSettings, ListenSettings};
 use crate::shutdown::Phase;
-use crate::tls::Acceptor;
-use addresses::Addresses;
-use progress::Progress;
 use streams::{Stream, Streams};
-use tcp::Tcp;
 
 /// Who is at the other end of the connection: behind a proxy, the proxy.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +74,7 @@ impl Accepting {
             mut phase,
         } = self;
         let room = Arc::new(Semaphore::new(limits.connections as usize));
-        let addresses = Addresses::new(limits.connections_per_address, &settings);
+        let addresses = addresses::count(limits.connections_per_address, &settings);
         let shared = Arc::new(Serving {
             tls,
             router,

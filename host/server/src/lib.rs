@@ -2,7 +2,6 @@
 //! Not for: key providers, databases and object stores, which it is given.
 #![forbid(unsafe_code)]
 
-mod abort;
 mod access;
 pub mod accounts;
 mod admin;
@@ -27,8 +26,8 @@ pub use admin::ReadyCheck;
 pub use api::openapi;
 pub use audit::AuditObserver;
 pub use grants::GrantKey;
+pub use keyreel_net::TlsError;
 pub use problem::{Code, ProblemDetails};
 pub use server::{Addresses, BoundServer, BuildInfo, Server, ServerError, ServerParts};
 pub use settings::Settings;
 pub use shutdown::{Shutdown, ShutdownHandle};
-pub use tls::TlsError;

@@ -23,8 +23,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode, header};
 use keyreel_library::{CredentialKind, Part, Recording, Role};
+use keyreel_net::Abort;
 
-use crate::abort::Abort;
 use crate::access::{Identity, Presented};
 use crate::api::{media_file_name, part_kind};
 use crate::grants::Grant;

@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use keyreel_format::ProviderId;
 use keyreel_keys::{Clock, Keyring, ProviderDescription, Registrar};
 use keyreel_library::{Catalogue, Objects};
+use keyreel_net::{Acceptor, TlsError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -24,7 +25,7 @@ use crate::request::observe;
 use crate::settings::{InvalidSetting, Settings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::state::{App, Shared};
-use crate::tls::{Acceptor, TlsError};
+use crate::tls;
 use crate::{api, media, pages};
 
 /// What a server is made of.
@@ -121,7 +122,7 @@ impl Server {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let tls = settings.tls.as_ref().map(Acceptor::new).transpose()?;
+        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
         let local = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
         let public = local(&listener, settings.server.listen);
         let scheme = if tls.is_some() { "https" } else { "http" };

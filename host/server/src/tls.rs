@@ -1,79 +1,29 @@
-//! TLS from the configuration. The certificate is read again when its files change or on SIGHUP;
-//! connections keep the one that they began with.
+//! TLS from the configuration.
+//! Not for: reading certificates, and reading them again (see `keyreel_net`).
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
+use keyreel_net::{Acceptor, TlsError, TlsFiles};
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
-use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_rustls::TlsAcceptor;
 
 use crate::settings::{CipherSuite, KeyExchange, TlsSettings, TlsVersion};
 
-/// TLS cannot be had as configured.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// A file does not hold what it should.
-    #[error("tls: {path}: {source}", path = path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: rustls_pki_types::pem::Error,
-    },
-    /// The file holds no certificate.
-    #[error("tls: {path} holds no certificate", path = path.display())]
-    NoCertificate {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// rustls refuses the settings, or key and certificate do not belong together.
-    #[error("tls: {source}")]
-    Refused {
-        /// Why.
-        #[from]
-        source: rustls::Error,
-    },
-}
-
-/// Accepts TLS connections with the newest certificate.
-pub(crate) struct Acceptor {
-    current: Arc<RwLock<TlsAcceptor>>,
-}
-
-impl Acceptor {
-    /// Reads the certificate and begins to watch it.
-    pub(crate) fn new(settings: &TlsSettings) -> Result<Self, TlsError> {
-        let current = Arc::new(RwLock::new(acceptor(settings)?));
-        tokio::spawn(watch(settings.clone(), Arc::downgrade(&current)));
-        Ok(Self { current })
-    }
-
-    /// For the next connection.
-    pub(crate) fn current(&self) -> TlsAcceptor {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-fn acceptor(settings: &TlsSettings) -> Result<TlsAcceptor, TlsError> {
-    Ok(TlsAcceptor::from(Arc::new(config(settings)?)))
+/// Reads the certificate and begins to watch it.
+pub(crate) fn acceptor(settings: &TlsSettings) -> Result<Acceptor, TlsError> {
+    let files = TlsFiles {
+        certificate: settings.certificate_file.clone(),
+        key: settings.key_file.clone(),
+    };
+    let settings = settings.clone();
+    Acceptor::new(files, move |files| config(&settings, files))
 }
 
 /// What rustls serves with.
-fn config(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
+fn config(settings: &TlsSettings, files: &TlsFiles) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(crypto(settings));
-    let certified = certified(settings, &provider)?;
+    let certificate = files.load(&provider)?;
     let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
     match &settings.versions {
         None => versions.extend(rustls::ALL_VERSIONS),
@@ -85,38 +35,11 @@ fn config(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(One(Arc::new(certified))));
+        .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // A resumed session of TLS 1.3 saves a round trip at the first byte.
     config.send_tls13_tickets = 2;
     Ok(config)
-}
-
-/// The one certificate, whatever name was asked for.
-#[derive(Debug)]
-struct One(Arc<CertifiedKey>);
-
-impl rustls::server::ResolvesServerCert for One {
-    fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-}
-
-fn certified(settings: &TlsSettings, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let file = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::File { path, source }
-    };
-    let path = &settings.certificate_file;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(file(path))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: path.clone() });
-    }
-    let path = &settings.key_file;
-    let key = PrivateKeyDer::from_pem_file(path).map_err(file(path))?;
-    Ok(CertifiedKey::from_der(chain, key, provider)?)
 }
 
 fn crypto(settings: &TlsSettings) -> CryptoProvider {
@@ -129,47 +52,6 @@ fn crypto(settings: &TlsSettings) -> CryptoProvider {
     }
     crypto
 }
-
-/// Reads the files again when they change. What does not load is said, and the old one stays.
-async fn watch(settings: TlsSettings, current: std::sync::Weak<RwLock<TlsAcceptor>>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    let mut seen = modified(&settings);
-    loop {
-        let asked = tokio::select! {
-            () = tokio::time::sleep(LOOK_AGAIN) => false,
-            _ = hangup.recv() => true,
-        };
-        let Some(current) = current.upgrade() else {
-            return;
-        };
-        let now = modified(&settings);
-        if now == seen && !asked {
-            continue;
-        }
-        seen = now;
-        match acceptor(&settings) {
-            Ok(fresh) => {
-                *current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-                tracing::info!("the TLS certificate was read again");
-            }
-            Err(error) => {
-                tracing::error!(%error, "the new TLS certificate is of no use; the old one stays");
-            }
-        }
-    }
-}
-
-fn modified(settings: &TlsSettings) -> [Option<SystemTime>; 2] {
-    [&settings.certificate_file, &settings.key_file].map(|path| {
-        std::fs::metadata(path)
-            .and_then(|data| data.modified())
-            .ok()
-    })
-}
-
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl CipherSuite {
     fn supported(self) -> SupportedCipherSuite {

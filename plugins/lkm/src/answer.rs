@@ -2,6 +2,9 @@
 //! Nothing that the service sent goes into a message: it may hold keys.
 //! Not for: why there is no answer at all (see the SDK's `http::Failure`).
 
+#[cfg(test)]
+mod properties;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use keyreel_plugin_sdk::http::Response;
@@ -49,14 +52,9 @@ fn decrypted(content_type: Option<&str>, body: &[u8]) -> Result<Vec<u8>, Error> 
     };
     let text = match answer.get("body") {
         Some(serde_json::Value::String(text)) => text,
-        // The sample service's answer where RSA fails.
-        Some(serde_json::Value::Null) => {
-            return Err(malformed(
-                "lkm.null-body",
-                "with an empty body: it could not decrypt. Is this the key pair that was \
-                 registered, with the padding that was configured?",
-            ));
-        }
+        // The sample service's answer where RSA fails: this wrapped DEK does not open. The next one
+        // may, so the service has not failed.
+        Some(serde_json::Value::Null) => return Err(Error::integrity()),
         Some(_) => return Err(malformed("lkm.no-body", "with a body that is not text")),
         None => return Err(malformed("lkm.no-body", "without a body")),
     };
@@ -101,8 +99,11 @@ fn refusal(refused: &Refused) -> Error {
         // The service's own word, as the sample has it for an unknown pair; a proxy has no JSON.
         400 if refused.in_json => Error::not_found(code, says("it does not know this key pair")),
         // What `keyreel lkm serve` says where the sample service answers with an empty body.
-        422 => Error::request(code, says("it could not decrypt with this key pair")),
-        400 | 405 | 411 | 413..=415 => Error::request(code, says("it does not take the request")),
+        422 if refused.in_json => Error::integrity(),
+        421 => Error::config(code, says("it does not go by the URL's host and port")),
+        400 | 405 | 411 | 413..=415 | 422 => {
+            Error::request(code, says("it does not take the request"))
+        }
         401 => Error::denied(code, says("it does not accept the API key")),
         403 => Error::denied(code, says("it refuses to decrypt")),
         404 | 410 => Error::not_found(
@@ -153,7 +154,6 @@ mod tests {
     #[test]
     fn every_malformed_answer_has_a_code_and_nothing_of_the_answer() {
         for (content_type, body, code) in [
-            ("application/json", r#"{"body":null}"#, "lkm.null-body"),
             ("application/json", "{}", "lkm.no-body"),
             ("application/json", r#"{"body":["AAEC"]}"#, "lkm.no-body"),
             ("application/json", "[]", "lkm.no-body"),
@@ -184,6 +184,25 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_open_is_no_fault_of_the_service() {
+        for error in [
+            decrypted(Some("application/json"), br#"{"body":null}"#).err(),
+            Some(refusal(&Refused {
+                status: 422,
+                in_json: true,
+                retry_after_ms: None,
+            })),
+        ] {
+            let error = error.unwrap_or_else(|| panic!("a key"));
+            assert_eq!(error.class, ErrorClass::Integrity);
+            assert_eq!(
+                (error.code.as_str(), error.message.as_str()),
+                ("integrity", "")
+            );
+        }
+    }
+
+    #[test]
     fn every_refusal_has_its_class() {
         use ErrorClass as C;
         for (status, in_json, class) in [
@@ -198,7 +217,8 @@ mod tests {
             (409, true, C::KeyDisabled),
             (410, true, C::NotFound),
             (418, false, C::Internal),
-            (422, true, C::Request),
+            (421, true, C::Config),
+            (422, false, C::Request),
             (429, false, C::Throttled),
             (500, true, C::Unavailable),
             (503, false, C::Unavailable),

@@ -111,7 +111,7 @@ fn payload_hash(content_type: &str, body: &[u8]) -> String {
 }
 
 /// `ts` and `tsm` of a challenge.
-fn stale(challenge: &str) -> Option<(i64, &str)> {
+pub(crate) fn stale(challenge: &str) -> Option<(i64, &str)> {
     let attributes = challenge.strip_prefix("Hawk ")?;
     let value = |name: &str| {
         attributes.split(',').find_map(|attribute| {

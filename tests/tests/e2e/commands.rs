@@ -187,6 +187,79 @@ fn an_operator_reads_the_whole_audit_log() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A new key in the place of a lost one would look like the right one, and open nothing.
+#[test]
+fn init_makes_no_key_for_data_that_has_another() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("keyreel.toml");
+    std::fs::write(
+        &config,
+        "[storage]\ncatalogue = \"c.sqlite\"\nobjects = \"objects\"\ncache = \"cache\"\n\
+         [keystore]\ndirectory = \"keystore\"\nmaster_key_file = \"master.key\"\n",
+    )?;
+    let lkm = folder.path().join("lkm");
+    let cases = [
+        (["keystore", "init", "--config"], &config, "master.key"),
+        (["lkm", "init", "--data"], &lkm, "lkm/master.key"),
+    ];
+    for (command, place, key) in cases {
+        let init = || keyreel().args(command).arg(place).output();
+        assert!(init()?.status.success(), "{command:?}");
+        let key = folder.path().join(key);
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::rename(&key, &elsewhere)?;
+        let refused = init()?;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            !refused.status.success() && said.contains("master.key"),
+            "{said}"
+        );
+        assert!(!key.exists(), "{command:?} made a key");
+    }
+    // `init` is no answer to that, but to what is not there at all.
+    let pairs = |data: &std::path::Path| -> anyhow::Result<String> {
+        let out = keyreel()
+            .args(["lkm", "pairs", "--data"])
+            .arg(data)
+            .output()?;
+        assert!(!out.status.success());
+        Ok(String::from_utf8(out.stderr)?)
+    };
+    let said = pairs(&lkm)?;
+    assert!(!said.contains("lkm init"), "{said}");
+    let said = pairs(&folder.path().join("nothing"))?;
+    assert!(said.contains("lkm init"), "{said}");
+    Ok(())
+}
+
+/// Signatures cover the name, so a service on the network must know its own.
+#[test]
+fn a_local_key_manager_on_the_network_is_told_its_name() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("lkm");
+    let run = |arguments: &[&str]| {
+        let mut command = keyreel();
+        command.arg("lkm").args(arguments).arg("--data").arg(&data);
+        command.output()
+    };
+    assert!(run(&["init"])?.status.success());
+    let any = folder.path().join("any.pem").display().to_string();
+    let serve = [
+        "serve",
+        "--listen",
+        "0.0.0.0:0",
+        "--tls-key",
+        &any,
+        "--tls-certificate",
+        &any,
+    ];
+    let refused = run(&serve)?;
+    assert_eq!(refused.status.code(), Some(64));
+    let said = String::from_utf8(refused.stderr)?;
+    assert!(said.contains("--public-url https://"), "{said}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_one_file_runs_from_anywhere() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;

@@ -9,6 +9,8 @@ use keyreel_tests::{Client, Demo, keyreel, noise_wave};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::start::files;
+
 const CONFIGURATIONS: &str = "/api/v2/recording/keyconfigurations";
 const LOCAL_KEYS: &str = "/api/v2/recording/localkeys";
 const KEYS: &str = "/api/v2/recording/recordingkeys";
@@ -17,7 +19,6 @@ const KEYS: &str = "/api/v2/recording/recordingkeys";
 struct Lkm {
     child: Child,
     url: String,
-    port: u16,
     init: Value,
 }
 
@@ -55,12 +56,7 @@ impl Lkm {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         let url = format!("http://{address}/key-management/v1/decrypt");
-        Ok(Self {
-            child,
-            url,
-            port,
-            init,
-        })
+        Ok(Self { child, url, init })
     }
 
     fn text(&self, name: &str) -> anyhow::Result<&str> {
@@ -176,10 +172,26 @@ async fn a_tenant_moves_from_managed_keys_to_its_own_and_back() -> anyhow::Resul
     // The Hawk key and the AWS credentials are in no log, and nowhere in clear on the disk but
     // with the services that made them.
     let log = demo.log();
-    for secret in [lkm.text("apiKey")?, &kms.secret_access_key] {
+    let secrets = [lkm.text("apiKey")?, &kms.secret_access_key];
+    for secret in secrets {
         assert!(!log.contains(secret));
     }
-    assert_eq!(lkm.port, port);
+    let services = demo.data.join("services");
+    let mut searched = 0;
+    for path in files(&demo.data)? {
+        if path.starts_with(&services) {
+            continue;
+        }
+        let contents = std::fs::read(&path)?;
+        searched += contents.len();
+        for secret in secrets {
+            let secret = secret.as_bytes();
+            let found = contents.windows(secret.len()).any(|part| part == secret);
+            assert!(!found, "a key service's secret is in {}", path.display());
+        }
+    }
+    // The catalogue alone is longer than that.
+    assert!(searched > 100_000, "{searched} bytes were searched");
     Ok(())
 }
 
@@ -196,6 +208,10 @@ fn the_sealed_file_is_what_lies_in_the_store() -> anyhow::Result<()> {
         anyhow::ensure!(refused.status() == 403, "an agent gets no files");
         let sealed = admin.send(Method::GET, &path, &[]).await?;
         let sealed = sealed.error_for_status()?.bytes().await?;
+        let stored = files(&demo.data.join("objects"))?;
+        let mut stored = stored.iter().map(std::fs::read);
+        let same = stored.any(|object| object.is_ok_and(|object| object == sealed));
+        anyhow::ensure!(same, "no object of the store has these bytes");
         let file = folder.path().join("sealed.krc");
         std::fs::write(&file, &sealed)?;
         let mut inspect: Command = keyreel();

@@ -124,7 +124,8 @@ fn assert_no_plaintext(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn files(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
+/// Every file below a folder.
+pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<std::path::PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();

@@ -74,6 +74,19 @@ struct State {
 impl Front {
     /// A front before `upstream`.
     pub(crate) async fn before(upstream: SocketAddr) -> Self {
+        let front = Self::new().await;
+        front.stand_before(upstream);
+        front
+    }
+
+    /// From now on.
+    pub(crate) fn stand_before(&self, upstream: SocketAddr) {
+        self.state.lock().unwrap().upstream = upstream;
+    }
+
+    /// A front before nothing yet.
+    pub(crate) async fn new() -> Self {
+        let upstream = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State {

@@ -151,14 +151,17 @@ impl Rig {
         let kms = kms.unwrap();
         let upstream = kms.url.strip_prefix("http://").unwrap().parse().unwrap();
         let kms_front = Front::before(upstream).await;
-        let lkm_settings = keyreel_lkm::Settings::new(&folder.path().join("lkm"));
+        let mut lkm_settings = keyreel_lkm::Settings::new(&folder.path().join("lkm"));
+        // Its name is the front's.
+        let lkm_front = Front::new().await;
+        lkm_settings.public_url = Some(format!("http://{}", lkm_front.address).parse().unwrap());
         let pairs = KeyPairs::create(&lkm_settings.data, &lkm_settings.key_file).unwrap();
         let pair = pairs.add_pair(Padding::OaepSha256, &*clock).unwrap();
         let credential = pairs.add_credential(None, &*clock).unwrap();
         let lkm = keyreel_lkm::Server::bind(lkm_settings, clock.clone())
             .await
             .unwrap();
-        let lkm_front = Front::before(lkm.address()).await;
+        lkm_front.stand_before(lkm.address());
         let lkm_pairs = lkm.pairs();
         tokio::spawn(lkm.serve(std::future::pending()));
 
@@ -486,13 +489,20 @@ impl Rig {
     pub(crate) async fn assert_no_secret_was_told(&self) {
         let mut told = logged();
         assert!(told.len() > 10_000, "hardly anything was logged");
-        let query = AuditQuery {
+        let mut query = AuditQuery {
             tenants: [MANAGED, MANAGED_AES256, LKM, KMS].map(tenant).to_vec(),
             limit: 200,
             ..AuditQuery::default()
         };
-        for event in self.catalogue.audit(&query).await.unwrap().items {
-            told.push_str(&format!("{event:?}\n"));
+        loop {
+            let page = self.catalogue.audit(&query).await.unwrap();
+            for event in page.items {
+                told.push_str(&format!("{event:?}\n"));
+            }
+            query.cursor = page.cursor;
+            if query.cursor.is_none() {
+                break;
+            }
         }
         let told = told.into_bytes();
         for (what, secret) in self.secrets.lock().unwrap().iter() {

@@ -72,5 +72,18 @@ pub fn generate_master_key(path: &Path) -> Result<(), KeystoreError> {
     private_file::create(path, &text).map_err(|source| KeystoreError::io(path, source))
 }
 
+/// As [`generate_master_key`], unless there is one, or there is a keystore in `directory`: that has
+/// another one, which nothing can stand in for.
+///
+/// # Errors
+/// As [`generate_master_key`]; `directory` cannot be read.
+pub fn ensure_master_key(directory: &Path, path: &Path) -> Result<(), KeystoreError> {
+    let keystore = files::has_files(directory)?;
+    if keystore || path.exists() {
+        return Ok(());
+    }
+    generate_master_key(path)
+}
+
 /// More than any accepted file has.
 const READ_MAX: usize = 256;

@@ -47,6 +47,28 @@ pub async fn accounts(catalogue: Arc<dyn Catalogue>) {
     );
 }
 
+/// A role in a tenant is given once, and stays what it is.
+pub async fn roles_are_added(catalogue: Arc<dyn Catalogue>) {
+    let first = new_tenant(&*catalogue, "roles").await;
+    let later = new_tenant(&*catalogue, "roles-later").await;
+    let mut user = User {
+        id: "u-roles".to_owned(),
+        name: "roles".to_owned(),
+        password_hash: None,
+        roles: vec![(first.clone(), Role::Agent)],
+    };
+    catalogue.add_user(&user).await.expect("add_user");
+    for tenant in [&later, &first, &later] {
+        let granted = catalogue.grant_role(&user.id, tenant, Role::Admin).await;
+        granted.expect("grant_role");
+    }
+    user.roles.push((later.clone(), Role::Admin));
+    let found = catalogue.user(&user.id).await.expect("user");
+    assert_eq!(found, Some(user));
+    let nobody = catalogue.grant_role("u-nobody", &later, Role::Admin).await;
+    assert!(matches!(nobody, Err(Error::NotFound { .. })), "{nobody:?}");
+}
+
 /// A credential is found by its secret's hash until it expires or is revoked.
 pub async fn credentials(catalogue: Arc<dyn Catalogue>) {
     let tenant = new_tenant(&*catalogue, "credentials").await;

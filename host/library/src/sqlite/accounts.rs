@@ -31,6 +31,34 @@ pub(super) async fn add_user(catalogue: &SqliteCatalogue, user: &User) -> Result
     tx.commit().await.map_err(backend)
 }
 
+pub(super) async fn grant_role(
+    catalogue: &SqliteCatalogue,
+    user: &str,
+    tenant: &TenantId,
+    role: Role,
+) -> Result<(), Error> {
+    let tenant = catalogue.known_tenant_key(tenant).await?;
+    let granted = sqlx::query(
+        "INSERT INTO account_role (account, ordinal, tenant, role) \
+         SELECT a.id, 1 + coalesce(max(r.ordinal), -1), ?, ? \
+         FROM account a LEFT JOIN account_role r ON r.account = a.id \
+         WHERE a.id = ? GROUP BY a.id \
+         ON CONFLICT (account, tenant) DO UPDATE SET role = account_role.role",
+    )
+    .bind(tenant)
+    .bind(role_name(role))
+    .bind(user)
+    .execute(&catalogue.write)
+    .await
+    .map_err(backend)?;
+    if granted.rows_affected() == 0 {
+        return Err(Error::NotFound {
+            what: format!("account {user}"),
+        });
+    }
+    Ok(())
+}
+
 pub(super) async fn user_by_name(
     catalogue: &SqliteCatalogue,
     name: &str,

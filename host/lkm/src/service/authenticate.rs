@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::Service;
 use super::answer::Refusal;
 use crate::hawk::{self, Authorization, Target};
+use crate::names::Name;
 use crate::replay::Nonce;
 use crate::store::Signer;
 
@@ -51,20 +52,13 @@ pub(super) fn request(service: &Service, head: &Parts) -> Result<Authenticated, 
         );
         return Err(Refusal::unauthorized());
     }
-    let now = i64::try_from(service.clock.now_ms() / 1000).unwrap_or(i64::MAX);
-    if authorization.seconds.abs_diff(now) > service.window.as_secs() {
-        tracing::warn!(
-            credential = authorization.id,
-            seconds = authorization.seconds.saturating_sub(now),
-            "a stale timestamp was refused"
-        );
-        return Err(Refusal::stale(hawk::stale(&signer.key, now)));
-    }
-    Ok(Authenticated {
+    let authenticated = Authenticated {
         authorization,
         target,
         signer,
-    })
+    };
+    authenticated.check_time(service, service.clock.now_ms())?;
+    Ok(authenticated)
 }
 
 impl Authenticated {
@@ -87,12 +81,31 @@ impl Authenticated {
         Err(Refusal::unauthorized())
     }
 
-    /// Once only.
+    fn check_time(&self, service: &Service, now_ms: u64) -> Result<(), Refusal> {
+        let now = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
+        let seconds = self.authorization.seconds;
+        let first = service.first_second;
+        if seconds.abs_diff(now) <= service.window.as_secs() && seconds >= first {
+            return Ok(());
+        }
+        tracing::warn!(
+            credential = self.credential(),
+            seconds = seconds.saturating_sub(now),
+            "a stale timestamp was refused"
+        );
+        // What is signed with this time is taken.
+        let now = now.max(first);
+        Err(Refusal::stale(hawk::stale(&self.signer.key, now)))
+    }
+
+    /// Once only. The time is checked again: a nonce is not remembered for longer than its timestamp
+    /// is good, and the body may have taken its time to arrive.
     pub(super) fn take_nonce(&self, service: &Service) -> Result<(), Refusal> {
         let Authorization {
             id, seconds, nonce, ..
         } = &self.authorization;
         let now_ms = service.clock.now_ms();
+        self.check_time(service, now_ms)?;
         match service.nonces.take(id, *seconds, nonce, now_ms) {
             Nonce::Fresh => Ok(()),
             Nonce::Used => {
@@ -138,15 +151,17 @@ fn target(service: &Service, head: &Parts) -> Result<Target, Refusal> {
     if head.uri.authority().is_some() {
         return Err(bad());
     }
-    let (host, port) = match &service.public {
-        Some((host, port)) => (host.clone(), *port),
-        None => {
-            let authority: Authority = only(&head.headers, &header::HOST)
-                .and_then(|host| host.parse().ok())
-                .ok_or_else(bad)?;
-            let port = authority.port_u16().unwrap_or(service.default_port);
-            (authority.host().to_ascii_lowercase(), port)
-        }
+    let host: Authority = only(&head.headers, &header::HOST)
+        .and_then(|host| host.parse().ok())
+        .ok_or_else(bad)?;
+    let name = service.names.signed(&host, service.default_port);
+    let Some(Name { host, port }) = name else {
+        tracing::warn!(%host, "a request for another host was refused; is --public-url missing?");
+        return Err(Refusal::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected",
+            "This service does not go by that name.",
+        ));
     };
     Ok(Target {
         method: head.method.as_str().to_owned(),

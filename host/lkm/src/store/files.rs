@@ -70,13 +70,28 @@ pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 /// What files hold, parsed, for as long as they do not change.
 pub(super) struct Watched<T>(Mutex<HashMap<PathBuf, (Stamp, Arc<T>)>>);
 
-/// Another file has another inode: they are replaced, never written over.
+/// What tells that a file is another one: ours are replaced, never written over, but others' are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     inode: u64,
-    modified_ns: i64,
-    modified: i64,
     length: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Of the inode: nobody sets it back.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// `None` where there is no such file.
+    pub(crate) fn of(path: &Path) -> Result<Option<Self>, Error> {
+        let metadata = absent(std::fs::metadata(path), path)?;
+        Ok(metadata.map(|metadata| Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }))
+    }
 }
 
 impl<T> Default for Watched<T> {
@@ -92,15 +107,9 @@ impl<T> Watched<T> {
         path: &Path,
         parse: impl FnOnce(&[u8]) -> Result<T, Error>,
     ) -> Result<Option<Arc<T>>, Error> {
-        let Some(metadata) = absent(std::fs::metadata(path), path)? else {
+        let Some(stamp) = Stamp::of(path)? else {
             self.lock().remove(path);
             return Ok(None);
-        };
-        let stamp = Stamp {
-            inode: metadata.ino(),
-            modified_ns: metadata.mtime_nsec(),
-            modified: metadata.mtime(),
-            length: metadata.len(),
         };
         if let Some((_, known)) = self.lock().get(path).filter(|(then, _)| *then == stamp) {
             return Ok(Some(Arc::clone(known)));

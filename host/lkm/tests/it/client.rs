@@ -30,6 +30,8 @@ pub(crate) struct Sending {
     pub(crate) key: Option<String>,
     pub(crate) id: Option<String>,
     pub(crate) headers: Vec<(&'static str, String)>,
+    /// Host and port that are signed and sent, in place of where it is.
+    pub(crate) host: Option<(&'static str, u16)>,
     pub(crate) body: Vec<u8>,
     /// Sent in place of the body that was signed.
     pub(crate) other_body: Option<Vec<u8>>,
@@ -51,6 +53,7 @@ impl Sending {
             key: None,
             id: None,
             headers: Vec::new(),
+            host: None,
             body: body.to_string().into_bytes(),
             other_body: None,
         }
@@ -77,6 +80,10 @@ impl Client {
             .fold(request, |request, (name, value)| {
                 request.header(*name, value)
             });
+        let request = match sending.host {
+            Some((host, port)) => request.header("host", format!("{host}:{port}")),
+            None => request,
+        };
         let body = sending.other_body.as_ref().unwrap_or(&sending.body);
         request.body(body.clone()).send().await.unwrap()
     }
@@ -97,13 +104,15 @@ impl Client {
             Some(query) if sending.sign_query => format!("{}?{query}", sending.path),
             _ => sending.path.to_owned(),
         };
+        let own = self.address.ip().to_string();
+        let (host, port) = sending.host.unwrap_or((&own, self.address.port()));
         let base = format!(
             "hawk.1.header\n{}\n{}\n{}\n{resource}\n{}\n{}\n{}\n{}\n",
             sending.seconds,
             sending.nonce,
             sending.method,
-            self.address.ip(),
-            self.address.port(),
+            host,
+            port,
             hash.as_deref().unwrap_or(""),
             sending.ext.as_deref().unwrap_or(""),
         );

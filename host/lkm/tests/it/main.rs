@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod connections;
 mod policy;
 mod refusals;
 mod store;
@@ -76,6 +77,21 @@ impl Fixture {
             stop: Some(stop),
             served,
         }
+    }
+
+    /// Ends it, and begins again on the same data.
+    async fn restart(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.served).await.unwrap();
+        let mut settings = Settings::new(&self.folder.path().join("data"));
+        settings.key_file = self.folder.path().join("master.key");
+        let server = Server::bind(settings, self.clock.clone()).await.unwrap();
+        self.client.url = server.decrypt_url();
+        self.client.address = server.address();
+        self.pairs = server.pairs();
+        let (stop, stopped) = oneshot::channel();
+        self.stop = Some(stop);
+        self.served = tokio::spawn(server.serve(async { drop(stopped.await) }));
     }
 
     fn now(&self) -> u64 {

@@ -37,7 +37,10 @@ async fn a_recording_must_be_signed_along_and_allowed() {
     let log = fixture.log();
     assert!(log.contains(r#""recording":"r-17""#), "{log}");
 
-    // A policy that is gone allows nothing.
+    // Half of one, or one that is gone, allows nothing.
+    std::fs::write(&path, "").unwrap();
+    let half = ask(Some("keyreel-recording=r-17")).await;
+    assert_eq!(half, is(503, "unavailable"));
     std::fs::remove_file(path).unwrap();
     let gone = ask(Some("keyreel-recording=r-17")).await;
     assert_eq!(gone, is(503, "unavailable"));
@@ -45,7 +48,7 @@ async fn a_recording_must_be_signed_along_and_allowed() {
 
 #[tokio::test]
 async fn a_pair_has_so_many_decrypts_a_minute() {
-    let (fixture, _folder, _) = fixture("per_minute = 3\n").await;
+    let (fixture, _folder, _) = fixture("allow_all = true\nper_minute = 3\n").await;
     let (body, _) = fixture.wrapped();
     for _ in 0..3 {
         let sending = Sending::new(fixture.now(), &body);

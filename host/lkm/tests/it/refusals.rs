@@ -78,6 +78,106 @@ async fn a_request_is_taken_once_and_only_now() {
     }
 }
 
+/// The body may arrive when its nonce is forgotten already.
+#[tokio::test]
+async fn a_body_that_comes_late_is_no_way_around() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let fixture = Fixture::new().await;
+    let (body, _) = fixture.wrapped();
+    let sending = Sending::new(fixture.now() + 60, &body);
+    assert_eq!(fixture.client.ask(&sending).await.0, 200);
+    // The last moment at which its timestamp is good.
+    fixture.clock.0.store(NOW_MS + 120_000, Ordering::Relaxed);
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: {}\r\nauthorization: {}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        keyreel_lkm::DECRYPT_PATH,
+        fixture.client.address,
+        fixture.client.authorization(&sending),
+        sending.body.len(),
+    );
+    let mut stream = tokio::net::TcpStream::connect(fixture.client.address)
+        .await
+        .unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    fixture.clock.0.store(NOW_MS + 122_000, Ordering::Relaxed);
+    stream.write_all(&sending.body).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(answer.contains("stale-timestamp"), "{answer}");
+}
+
+/// What was used before is not remembered afterwards.
+#[tokio::test]
+async fn nothing_from_before_a_restart_is_taken() {
+    let mut fixture = Fixture::new().await;
+    let (body, _) = fixture.wrapped();
+    let sending = Sending::new(fixture.now(), &body);
+    assert_eq!(fixture.client.ask(&sending).await.0, 200);
+    // In the midst of a second, of which some was before.
+    fixture.clock.0.store(NOW_MS + 5_300, Ordering::Relaxed);
+    fixture.restart().await;
+    for seconds in [sending.seconds, NOW_MS / 1000 + 5] {
+        let earlier = Sending {
+            seconds,
+            ..sending.clone()
+        };
+        let answer = fixture.client.send(&earlier).await;
+        assert_eq!(answer.status(), 401, "{seconds}");
+        // The time that it names is good, though it is not reached yet.
+        let first = NOW_MS / 1000 + 6;
+        let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+        assert!(
+            challenge.starts_with(&format!("Hawk ts=\"{first}\"")),
+            "{challenge}"
+        );
+        let again = Sending {
+            seconds: first,
+            ..Sending::new(fixture.now(), &body)
+        };
+        assert_eq!(fixture.client.ask(&again).await.0, 200);
+    }
+}
+
+/// What a client signed for another host is no request to this one, whoever hands it on.
+#[tokio::test]
+async fn requests_for_others_are_not_taken() {
+    let fixture = Fixture::new().await;
+    let (body, _) = fixture.wrapped();
+    let port = fixture.client.address.port();
+    let to = |host, port| Sending {
+        host: Some((host, port)),
+        ..Sending::new(fixture.now(), &body)
+    };
+    for (host, port) in [
+        ("evil.example", port),
+        ("127.0.0.1", port - 1),
+        ("127.0.0.2", port),
+    ] {
+        let (status, answer) = fixture.client.ask(&to(host, port)).await;
+        assert_eq!((status, &answer["code"]), (421, &"misdirected".into()));
+    }
+    let (status, _) = fixture.client.ask(&to("localhost", port)).await;
+    assert_eq!(status, 200);
+
+    let mut named = Fixture::with(|settings| {
+        settings.public_url = Some("https://keys.example".parse().unwrap());
+    })
+    .await;
+    let address = named.client.address;
+    named.client.url = format!("http://{address}{}", keyreel_lkm::DECRYPT_PATH);
+    let (body, _) = named.wrapped();
+    let mut sending = Sending {
+        host: Some(("keys.example", 443)),
+        ..Sending::new(named.now(), &body)
+    };
+    assert_eq!(named.client.ask(&sending).await.0, 200);
+    sending.host = Some(("evil.example", 443));
+    assert_eq!(named.client.ask(&sending).await.0, 401);
+}
+
 #[tokio::test]
 async fn strangers_learn_nothing() {
     let fixture = Fixture::new().await;

@@ -124,7 +124,10 @@ fn files_cannot_stand_in_for_each_other() {
         pairs.export_pair(one.id),
         Err(Error::Damaged { .. })
     ));
-    // Another key file opens nothing.
+    // Another key file opens nothing, and none is made where one is missing.
+    let missing = folder.path().join("missing.key");
+    assert!(KeyPairs::create(&settings.data, &missing).is_err());
+    assert!(!missing.exists());
     let other = folder.path().join("other.key");
     keyreel_keys::generate_master_key(&other).unwrap();
     assert!(KeyPairs::open(&settings.data, &other).is_err());

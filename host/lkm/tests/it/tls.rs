@@ -9,16 +9,21 @@ use keyreel_lkm::{Error, KeyPairs, Server, Settings, TlsFiles};
 use crate::Fixture;
 use crate::client::Sending;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn serves_tls_and_signs_what_clients_call_it() {
-    let folder = tempfile::tempdir().unwrap();
+fn certificate(folder: &std::path::Path) -> TlsFiles {
     let files = TlsFiles {
-        certificate: folder.path().join("certificate.pem"),
-        key: folder.path().join("key.pem"),
+        certificate: folder.join("certificate.pem"),
+        key: folder.join("key.pem"),
     };
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(&files.certificate, made.cert.pem()).unwrap();
     std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serves_tls_and_signs_what_clients_call_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path());
     let certificate = files.certificate.clone();
     let fixture = Fixture::with(|settings| settings.tls = Some(files)).await;
     assert!(fixture.client.url.starts_with("https://127.0.0.1:"));
@@ -54,6 +59,24 @@ async fn does_not_serve_keys_to_the_network_without_tls() {
     settings.listen = ([0, 0, 0, 0], 0).into();
     let refused = Server::bind(settings, Arc::new(SystemClock)).await.err();
     assert!(matches!(refused, Some(Error::Setting(_))));
+}
+
+#[tokio::test]
+async fn must_be_told_its_name_where_it_is_not_this_machines() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = Settings::new(&folder.path().join("data"));
+    KeyPairs::create(&settings.data, &settings.key_file).unwrap();
+    settings.tls = Some(certificate(folder.path()));
+    settings.listen = ([0, 0, 0, 0], 0).into();
+    let bind = async |settings: &Settings| {
+        Server::bind(settings.clone(), Arc::new(SystemClock))
+            .await
+            .err()
+    };
+    let refused = bind(&settings).await.unwrap().to_string();
+    assert!(refused.contains("--public-url"), "{refused}");
+    settings.public_url = Some("https://keys.example".parse().unwrap());
+    assert!(bind(&settings).await.is_none());
 }
 
 #[tokio::test]

@@ -4,11 +4,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use keyreel_keys::TenantId;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,23 +19,31 @@ use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::Error;
 
 use super::address::{Reach, reach};
+use super::lookups::Lookups;
 use super::network::Network;
 use super::origin::{Host, Origin, OriginGrant, Scheme};
 use super::tls::Tls;
 use super::{Egress, EgressLimits};
 
+/// For whom a connection is made.
+pub(super) struct For<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) lookups: &'a Lookups,
+    pub(super) grant: &'a OriginGrant,
+}
+
 /// A connection to `origin`, ready for a request, before `deadline`.
 pub(super) async fn connect(
     egress: &Egress,
     origin: &Origin,
-    grant: &OriginGrant,
+    whom: For<'_>,
     deadline: Instant,
 ) -> Result<SendRequest<Full<Bytes>>, Error> {
-    let network = &*egress.network;
-    let addresses = timeout_at(deadline, addresses(network, origin, grant))
+    let network = &egress.network;
+    let addresses = timeout_at(deadline, addresses(network, origin, &whom))
         .await
         .map_err(|_| Error::DnsTimeout)??;
-    let stream = reach_one(network, &addresses, deadline).await?;
+    let stream = reach_one(&**network, &addresses, deadline).await?;
     let secured = async {
         match origin.scheme {
             Scheme::Http => handshake(stream, &egress.limits).await,
@@ -50,25 +60,31 @@ pub(super) async fn connect(
 
 /// The addresses of the origin, all of which may be reached.
 async fn addresses(
-    network: &dyn Network,
+    network: &Arc<dyn Network>,
     origin: &Origin,
-    grant: &OriginGrant,
+    whom: &For<'_>,
 ) -> Result<Vec<SocketAddr>, Error> {
     let found = match &origin.host {
         Host::Address(address) => vec![*address],
-        Host::Name(name) => network.resolve(name).await.map_err(|error| {
-            tracing::debug!(%origin, %error, "a key service's name does not resolve");
-            Error::DnsError {
-                rcode: None,
-                info_code: None,
-            }
-        })?,
+        Host::Name(name) => {
+            let looked_up = whom.lookups.resolve(whom.tenant, network, name).await;
+            looked_up.map_err(|error| {
+                tracing::debug!(%origin, %error, "a key service's name does not resolve");
+                Error::DnsError {
+                    rcode: None,
+                    info_code: None,
+                }
+            })?
+        }
     };
     if found.is_empty() {
         return Err(Error::DestinationNotFound);
     }
     // One bad address among good ones is how a name is rebound.
-    if let Some(address) = found.iter().find(|address| !may_reach(**address, grant)) {
+    if let Some(address) = found
+        .iter()
+        .find(|address| !may_reach(**address, whom.grant))
+    {
         tracing::warn!(
             %origin,
             %address,

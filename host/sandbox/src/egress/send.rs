@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::answer::{self, failure};
 use super::aws;
-use super::connect::connect;
+use super::connect::{For, connect};
 use super::hooks::Caller;
 use super::origin::OriginGrant;
 use super::pool::Connection;
@@ -140,7 +140,12 @@ async fn exchange(
             Some(connection) => (connection, Reused::Yes),
             None => {
                 let purges = pool.purges();
-                let sender = connect(egress, origin, grant, times.connect(limits)).await?;
+                let whom = For {
+                    tenant,
+                    lookups: &caller.plugin.host.lookups,
+                    grant,
+                };
+                let sender = connect(egress, origin, whom, times.connect(limits)).await?;
                 (Connection::new(sender, purges), Reused::No)
             }
         };

@@ -192,12 +192,14 @@ async fn every_way_to_fail_has_a_class_and_a_code() {
         (status(403), C::Denied, "lkm.403"),
         (status(404), C::NotFound, "lkm.404"),
         (status(409), C::KeyDisabled, "lkm.409"),
-        (status(422), C::Request, "lkm.422"),
+        (status(421), C::Config, "lkm.421"),
+        (status(422), C::Integrity, "integrity"),
+        (Fault::Page(422), C::Request, "lkm.422"),
         (Fault::Status(429, Some(7)), C::Throttled, "lkm.429"),
         (status(500), C::Unavailable, "lkm.500"),
         (Fault::Status(503, Some(7)), C::Unavailable, "lkm.503"),
         (status(504), C::Timeout, "lkm.504"),
-        (text(r#"{"body":null}"#), C::Internal, "lkm.null-body"),
+        (text(r#"{"body":null}"#), C::Integrity, "integrity"),
         (text("{}"), C::Internal, "lkm.no-body"),
         (text(r#"{"body":7}"#), C::Internal, "lkm.no-body"),
         (text(""), C::Internal, "lkm.not-json"),
@@ -371,7 +373,7 @@ async fn works_against_a_service_of_mohawk_and_cryptography() {
     // Its refusals, each as the sample service has it.
     let mut damaged = seal("acme", &sealed.kek);
     damaged.envelope.wrapped_dek[7] ^= 1;
-    assert_eq!(client.refusal(&damaged).await.code, "lkm.null-body");
+    assert_eq!(client.refusal(&damaged).await.class, ErrorClass::Integrity);
     let unknown = kek("00000000-0000-4000-8000-000000000000", SHA1, public_key);
     let error = client.refusal(&seal("acme", &unknown)).await;
     assert_eq!(

@@ -4,10 +4,11 @@
 //! An attempt counts as failed from the moment it begins, so that guesses made at the same time
 //! count as well; success takes it back.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use keyreel_net::network;
 use moka::sync::Cache;
 
 use crate::settings::SessionSettings;
@@ -98,14 +99,6 @@ impl Throttle {
             let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
             failures.count = failures.count.saturating_sub(1);
         }
-    }
-}
-
-/// One site is given a /64 and picks addresses out of it as it likes.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use keyreel_keys::{Clock, PurgeWatch};
+use keyreel_net::Abort;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{AuditError, AuditLog, Event};
-use crate::abort::Abort;
 use crate::grants::Grant;
 
 /// All plays on this node.

@@ -12,9 +12,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-
-use super::progress::Progress;
-use crate::abort::Abort;
+use keyreel_net::{Abort, Progress};
 
 tokio::task_local! {
     /// The stream whose task this is.

@@ -8,11 +8,11 @@ use bytes::BytesMut;
 use keyreel_format::{PartName, Reader};
 use keyreel_keys::{DekLease, DekRequest};
 use keyreel_library::Recording;
+use keyreel_net::Abort;
 
 use super::multipart::Segment;
 use super::sealed::{Sealed, object_problem};
 use super::stream::{MediaBody, Source};
-use crate::abort::Abort;
 use crate::audit::Event;
 use crate::grants::Grant;
 use crate::problem::{Code, Problem};

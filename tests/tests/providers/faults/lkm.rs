@@ -76,9 +76,12 @@ fn of_lkm() -> Vec<Row> {
         row(
             "null for a body",
             Fault::answer(200, &[], r#"{"body":null}"#),
-            C::Internal,
-            502,
+            C::Integrity,
+            422,
         ),
+        row("421", json(421), C::Config, 500),
+        row("422 in JSON", json(422), C::Integrity, 422),
+        row("422 as a page", Fault::page(422), C::Request, 502),
         row(
             "a number for a body",
             Fault::answer(200, &[], r#"{"body":7}"#),

@@ -1,6 +1,8 @@
 //! Where requests go, and where they do not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use keyreel_sandbox::{Egress, OriginGrant};
 
@@ -373,6 +375,39 @@ async fn the_next_address_is_tried() {
     let bench = Bench::new(egress(Two(address, address))).await;
     let said = bench.ask(&get("http://keys.example")).await;
     assert!(said.contains("ConnectionRefused"), "{said}");
+}
+
+/// A lookup has its thread until it is answered, whatever became of the call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenants_dead_name_servers_hold_four_lookups() {
+    #[derive(Default)]
+    struct Dead(AtomicUsize);
+    #[async_trait::async_trait]
+    impl keyreel_sandbox::Network for Dead {
+        async fn resolve(&self, _: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().await
+        }
+        async fn connect(&self, _: std::net::SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+            unreachable!("nothing resolves")
+        }
+    }
+    let dead = Arc::new(Dead::default());
+    let mut egress = Egress {
+        origins: vec![OriginGrant::parse("http://keys.example").unwrap()],
+        network: dead.clone(),
+        ..Egress::default()
+    };
+    egress.limits.connect = Duration::from_millis(50);
+    let bench = Bench::new(egress).await;
+    for (tenant, lookups) in [("acme", 4), ("other", 8)] {
+        bench.configure(tenant, &get("http://keys.example"));
+        for _ in 0..6 {
+            let said = bench.again(tenant).await;
+            assert!(said.contains("DnsTimeout"), "{said}");
+        }
+        assert_eq!(dead.0.load(Ordering::Relaxed), lookups);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

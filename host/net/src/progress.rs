@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Whether something handed over waits for the other end, and how much has not.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress(Arc<Handed>);
+pub struct Progress(Arc<Handed>);
 
 #[derive(Debug, Default)]
 struct Handed {
@@ -17,24 +17,24 @@ struct Handed {
 
 impl Progress {
     /// Something waits from now on.
-    pub(super) fn waits(&self) {
+    pub fn waits(&self) {
         self.0.waiting.store(true, Ordering::Relaxed);
     }
 
     /// What waited was taken.
-    pub(super) fn moves(&self) {
+    pub fn moves(&self) {
         self.0.waiting.store(false, Ordering::Relaxed);
         self.0.count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns when something has waited for at least `limit`; at most a quarter more.
-    pub(super) async fn stalled(&self, limit: Duration) {
+    pub async fn stalled(&self, limit: Duration) {
         self.lasts(limit, || self.0.waiting.load(Ordering::Relaxed))
             .await;
     }
 
     /// Returns when `state` was seen throughout `limit`, and nothing moved; at most a quarter more.
-    pub(super) async fn lasts(&self, limit: Duration, state: impl Fn() -> bool) {
+    pub async fn lasts(&self, limit: Duration, state: impl Fn() -> bool) {
         let mut seen = self.0.count.load(Ordering::Relaxed);
         let mut times = 0;
         loop {

@@ -9,17 +9,20 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::progress::Progress;
-use crate::abort::Abort;
+use crate::{Abort, Progress};
 
-pub(super) struct Tcp {
+/// See the module.
+#[derive(Debug)]
+pub struct Tcp {
     stream: TcpStream,
     abort: Abort,
     progress: Progress,
 }
 
 impl Tcp {
-    pub(super) fn new(stream: TcpStream, abort: Abort, progress: Progress) -> Self {
+    /// `stream`, which `abort` ends and `progress` watches.
+    #[must_use]
+    pub fn new(stream: TcpStream, abort: Abort, progress: Progress) -> Self {
         Self {
             stream,
             abort,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// A handle on one connection or stream. Given to its requests, watched by the task that serves it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Abort(Arc<State>);
+pub struct Abort(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -18,18 +18,19 @@ struct State {
 
 impl Abort {
     /// Ends it now.
-    pub(crate) fn abort(&self) {
+    pub fn abort(&self) {
         self.0.aborted.store(true, Ordering::Release);
         self.0.notify.notify_one();
     }
 
     /// Whether it is to end with a reset.
-    pub(crate) fn is_aborted(&self) -> bool {
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
         self.0.aborted.load(Ordering::Acquire)
     }
 
     /// Waits until it is.
-    pub(crate) async fn aborted(&self) {
+    pub async fn aborted(&self) {
         if !self.is_aborted() {
             self.0.notify.notified().await;
         }
