@@ -256,6 +256,15 @@ async fn a_key_service_that_says_no_is_not_registered_and_the_answer_says_why() 
         (ErrorClass::Timeout, 504, "timeout"),
         (ErrorClass::Internal, 502, "provider-malformed"),
     ];
+    let document = f.get("/api/v1/openapi.json", &[]).await.json();
+    let documented = |path: &str, method: &str, status: u16, code: &str| {
+        let responses = &document["paths"][path][method]["responses"];
+        let said = responses[status.to_string()]["description"].as_str();
+        assert!(
+            said.is_some_and(|said| said.contains(code)),
+            "{method} {path} {status} {code}: {said:?}"
+        );
+    };
     for (class, status, code) in table {
         let error = ProviderError::new(class, "lkm.test", "it answered this and that");
         let behaviour = Behaviour {
@@ -269,6 +278,13 @@ async fn a_key_service_that_says_no_is_not_registered_and_the_answer_says_why() 
                 (answer.status, answer.problem().as_str()),
                 (status, code),
                 "{class:?}"
+            );
+            documented(path, "post", status, code);
+            documented(
+                "/api/v2/recording/keyconfigurations/{id}",
+                "put",
+                status,
+                code,
             );
             let detail = answer.json()["detail"].as_str().unwrap().to_owned();
             assert!(
