@@ -14,6 +14,7 @@ mod lkm;
 mod output;
 mod providers;
 mod serve;
+mod settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

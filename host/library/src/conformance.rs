@@ -26,7 +26,7 @@ use keyreel_keys::Policy;
 
 pub use accounts::{accounts, credentials, roles_are_added};
 pub use audit::{audit_chain, audit_log, audit_pages, concurrent_appends};
-pub use keys::{keks, key_configurations, sealed_keys, tenants};
+pub use keys::{keks, key_configurations, registrations, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
 
 use crate::catalogue::{Catalogue, Channel, Details, Media, Part, Recording, Span, Tenant};
@@ -37,6 +37,7 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     keks(catalogue.clone()).await;
     sealed_keys(catalogue.clone()).await;
     key_configurations(catalogue.clone()).await;
+    registrations(catalogue.clone()).await;
     one_recording(catalogue.clone()).await;
     pages(catalogue.clone()).await;
     filters(catalogue.clone()).await;

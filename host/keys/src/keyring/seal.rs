@@ -14,7 +14,7 @@ use super::unwrap::{call, limited};
 use super::{Asker, Inner, Keyring};
 use crate::configuration::Configured;
 use crate::error::KeyError;
-use crate::kek::{Kek, KekRecord, KekState, Policy, StoreError};
+use crate::kek::{Kek, Policy, StoreError};
 use crate::observer::{MintedKek, UnwrapAttempt, UnwrapPurpose};
 use crate::provider::{Envelope, ErrorClass};
 
@@ -152,112 +152,17 @@ impl Keyring {
         configuration: Option<&str>,
     ) -> Result<Kek, KeyError> {
         let inner = &self.inner;
-        let TriedKek {
+        let Ready {
             tenant,
             provider,
             kek,
-            minted_for,
             _one_at_a_time,
-        } = tried;
-        let mut kek = kek.under(configuration);
-        if let Some(asker) = minted_for {
-            let minted = MintedKek {
-                tenant: tenant.clone(),
-                provider: provider.clone(),
-                kek: kek.id.clone(),
-                algorithm: kek.algorithm.clone(),
-                configuration: configuration.map(str::to_owned),
-                subject: asker.subject,
-                request_id: asker.request_id,
-            };
-            inner.recorded(inner.observer.minted(&minted)).await?;
-        }
-        inner.sealing.tried(&tenant, &provider, &kek);
-        kek.attributes.retain(|(name, _)| name != TRIED);
-        kek.attributes
-            .push((TRIED.to_owned(), hex::encode(version_of(&kek))));
+        } = inner.ready(tried, configuration).await?;
         let now = inner.clock.now_ms();
         inner
             .stored(inner.store.put_current_kek(&tenant, &provider, &kek, now))
             .await?;
         Ok(kek)
-    }
-
-    /// Lets a KEK open nothing from now on, whatever its owner's key service says: caches are emptied
-    /// and open streams end. A current one seals nothing either.
-    ///
-    /// # Errors
-    /// The tenant has no such KEK, or it was retired.
-    pub async fn disable_kek(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        id: &KekId,
-    ) -> Result<KekRecord, KeyError> {
-        self.switch_kek(tenant, provider, id, |_, _| KekState::Disabled)
-            .await
-    }
-
-    /// Lets a disabled KEK open again. The newest one of the tenant becomes the current one again,
-    /// unless there is another by now.
-    ///
-    /// # Errors
-    /// As [`Keyring::disable_kek`].
-    pub async fn enable_kek(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        id: &KekId,
-    ) -> Result<KekRecord, KeyError> {
-        self.switch_kek(tenant, provider, id, |record, all| {
-            let is_newest = all.first().is_some_and(|newest| {
-                newest.provider == record.provider && newest.kek.id == record.kek.id
-            });
-            let sealed_with = all.iter().any(|other| other.state == KekState::Current);
-            match record.state {
-                KekState::Disabled if is_newest && !sealed_with => KekState::Current,
-                KekState::Disabled => KekState::Previous,
-                state => state,
-            }
-        })
-        .await
-    }
-
-    async fn switch_kek(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        id: &KekId,
-        to: impl FnOnce(&KekRecord, &[KekRecord]) -> KekState,
-    ) -> Result<KekRecord, KeyError> {
-        let inner = &self.inner;
-        let _one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
-        let all = inner.stored(inner.store.keks(tenant)).await?;
-        let found = all
-            .iter()
-            .find(|record| record.provider == *provider && record.kek.id == *id);
-        let Some(found) = found else {
-            return Err(KeyError::UnknownKek {
-                tenant: tenant.clone(),
-                named: format!("{provider} {id}"),
-            });
-        };
-        if found.state == KekState::Retired {
-            return Err(KeyError::KekRetired {
-                tenant: tenant.clone(),
-                kek: id.clone(),
-            });
-        }
-        let state = to(found, &all);
-        inner
-            .stored(inner.store.set_kek_state(tenant, provider, id, state))
-            .await?;
-        // What was opened with it, and what was refused because of it, is over.
-        self.purge(tenant);
-        Ok(KekRecord {
-            state,
-            ..found.clone()
-        })
     }
 
     /// Wraps a random DEK with a KEK and has it unwrapped, under any configuration. Changes
@@ -319,6 +224,44 @@ impl Keyring {
 }
 
 impl Inner {
+    /// Makes a tried KEK ready to be saved. One that a provider made is recorded first.
+    pub(super) async fn ready(
+        &self,
+        tried: TriedKek,
+        configuration: Option<&str>,
+    ) -> Result<Ready, KeyError> {
+        let TriedKek {
+            tenant,
+            provider,
+            kek,
+            minted_for,
+            _one_at_a_time,
+        } = tried;
+        let mut kek = kek.under(configuration);
+        if let Some(asker) = minted_for {
+            let minted = MintedKek {
+                tenant: tenant.clone(),
+                provider: provider.clone(),
+                kek: kek.id.clone(),
+                algorithm: kek.algorithm.clone(),
+                configuration: configuration.map(str::to_owned),
+                subject: asker.subject,
+                request_id: asker.request_id,
+            };
+            self.recorded(self.observer.minted(&minted)).await?;
+        }
+        self.sealing.tried(&tenant, &provider, &kek);
+        kek.attributes.retain(|(name, _)| name != TRIED);
+        kek.attributes
+            .push((TRIED.to_owned(), hex::encode(version_of(&kek))));
+        Ok(Ready {
+            tenant,
+            provider,
+            kek,
+            _one_at_a_time,
+        })
+    }
+
     /// Tries a KEK unless this process did so before.
     async fn try_once(
         &self,
@@ -441,6 +384,14 @@ impl TriedKek {
     }
 }
 
+/// A tried KEK, recorded and marked as tried: to be saved.
+pub(super) struct Ready {
+    pub(super) tenant: TenantId,
+    pub(super) provider: ProviderId,
+    pub(super) kek: Kek,
+    pub(super) _one_at_a_time: OwnedMutexGuard<()>,
+}
+
 /// Which KEKs were tried, and who is making one.
 #[derive(Default)]
 pub(super) struct Sealing {
@@ -468,7 +419,7 @@ impl Sealing {
         let _ = self.cell(tenant, provider, kek).set(());
     }
 
-    fn minting(&self, tenant: &TenantId) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn minting(&self, tenant: &TenantId) -> Arc<tokio::sync::Mutex<()>> {
         let mut minting = self.minting.lock().unwrap_or_else(PoisonError::into_inner);
         minting.entry(tenant.clone()).or_default().clone()
     }
