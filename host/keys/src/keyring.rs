@@ -26,11 +26,13 @@ use crate::settings::KeyringSettings;
 use crate::stats::{Counters, KeyringStats};
 use crate::vault::Vault;
 
+mod rotate;
 mod seal;
 #[cfg(test)]
 mod tests;
 mod unwrap;
 
+pub use rotate::{Occasion, Rotated};
 pub use seal::{TriedKek, Wrapped};
 
 /// What a keyring is made of.

@@ -8,7 +8,7 @@ use keyreel_format::{KekId, ProviderId, TenantId};
 
 use super::lock;
 use crate::configuration::KeyConfiguration;
-use crate::kek::{Kek, KekRecord, KekState, KekStore, SealedKey, StoreError};
+use crate::kek::{Kek, KekRecord, KekState, KekStore, Policy, SealedKey, StoreError, Succession};
 
 /// A [`KekStore`] in memory.
 #[derive(Default)]
@@ -17,6 +17,7 @@ pub struct MemoryKekStore {
     sealed: Mutex<HashMap<(TenantId, ProviderId, String), SealedKey>>,
     configurations: Mutex<Vec<KeyConfiguration>>,
     configs: Mutex<HashMap<(TenantId, ProviderId), String>>,
+    policies: Mutex<HashMap<TenantId, Policy>>,
 }
 
 #[derive(Clone)]
@@ -36,6 +37,11 @@ impl MemoryKekStore {
                 row.state = state;
             }
         }
+    }
+
+    /// The policy that the last succession gave a tenant.
+    pub fn policy(&self, tenant: &TenantId) -> Option<Policy> {
+        lock(&self.policies).get(tenant).copied()
     }
 
     /// Sets a provider's configuration.
@@ -123,6 +129,32 @@ impl KekStore for MemoryKekStore {
             created_ms,
         });
         Ok(())
+    }
+
+    async fn succeed_kek(
+        &self,
+        tenant: &TenantId,
+        succession: &Succession,
+        kek: &Kek,
+    ) -> Result<bool, StoreError> {
+        let KekRecord {
+            provider,
+            kek: former,
+            state,
+            ..
+        } = &succession.former;
+        let newest = self.keks(tenant).await?.into_iter().next();
+        let as_read = newest.is_some_and(|newest| {
+            newest.provider == *provider && newest.kek.id == former.id && newest.state == *state
+        });
+        let policy = self.policy(tenant).unwrap_or(succession.policy);
+        if !as_read || policy != succession.policy {
+            return Ok(false);
+        }
+        self.put_current_kek(tenant, provider, kek, succession.at_ms)
+            .await?;
+        lock(&self.policies).insert(tenant.clone(), succession.new_policy);
+        Ok(true)
     }
 
     async fn set_kek_state(

@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
-use keyreel_keys::{Kek, KekRecord, KekState, KekStore, KeyConfiguration, SealedKey, StoreError};
-use sqlx::sqlite::SqliteRow;
+use keyreel_keys::{
+    Kek, KekRecord, KekState, KekStore, KeyConfiguration, SealedKey, StoreError, Succession,
+};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{SqliteCatalogue, backend, exists, parsed, to_i64};
+use super::{SqliteCatalogue, backend, exists, parsed, rotation, to_i64};
 use crate::Error;
 
 const CONFIGURATION: &str = "SELECT c.id, t.id AS tenant, c.provider, c.config, c.created_ms \
@@ -76,45 +78,22 @@ impl KekStore for SqliteCatalogue {
         created_ms: u64,
     ) -> Result<(), StoreError> {
         let key = self.known_tenant_key(tenant).await?;
-        let sealed: Vec<_> = kek
-            .sealed
-            .iter()
-            .map(|(name, bytes)| (name, hex::encode(bytes)))
-            .collect();
-        let sealed = serde_json::to_string(&sealed).map_err(store)?;
-        let attributes = serde_json::to_string(&kek.attributes).map_err(store)?;
         let mut tx = self
             .write
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(store)?;
-        sqlx::query("UPDATE kek SET state = 'previous' WHERE tenant = ? AND state = 'current'")
-            .bind(key)
-            .execute(&mut *tx)
-            .await
-            .map_err(store)?;
-        sqlx::query(
-            "INSERT INTO kek (tenant, provider, id, algorithm, public_key, sealed, attributes, \
-             state, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'current', ?)",
-        )
-        .bind(key)
-        .bind(provider.as_str())
-        .bind(kek.id.as_str())
-        .bind(&kek.algorithm)
-        .bind(&kek.public_key)
-        .bind(sealed)
-        .bind(attributes)
-        .bind(to_i64("created", created_ms)?)
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| exists(error, || format!("KEK {} of {tenant}", kek.id)))?;
-        sqlx::query("UPDATE tenant SET provider = ? WHERE key = ?")
-            .bind(provider.as_str())
-            .bind(key)
-            .execute(&mut *tx)
-            .await
-            .map_err(store)?;
+        make_current(&mut tx, (tenant, key), provider, kek, created_ms).await?;
         tx.commit().await.map_err(store)
+    }
+
+    async fn succeed_kek(
+        &self,
+        tenant: &TenantId,
+        succession: &Succession,
+        kek: &Kek,
+    ) -> Result<bool, StoreError> {
+        Ok(rotation::succeed(self, tenant, succession, kek).await?)
     }
 
     async fn set_kek_state(
@@ -278,6 +257,50 @@ impl KekStore for SqliteCatalogue {
         .map_err(store)?;
         Ok(config.unwrap_or_else(|| "{}".to_owned()))
     }
+}
+
+/// A new KEK, current; the former one previous; its provider the tenant's.
+pub(super) async fn make_current(
+    tx: &mut SqliteConnection,
+    (tenant, key): (&TenantId, i64),
+    provider: &ProviderId,
+    kek: &Kek,
+    created_ms: u64,
+) -> Result<(), Error> {
+    let sealed: Vec<_> = kek
+        .sealed
+        .iter()
+        .map(|(name, bytes)| (name, hex::encode(bytes)))
+        .collect();
+    let sealed = serde_json::to_string(&sealed).map_err(backend)?;
+    let attributes = serde_json::to_string(&kek.attributes).map_err(backend)?;
+    sqlx::query("UPDATE kek SET state = 'previous' WHERE tenant = ? AND state = 'current'")
+        .bind(key)
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
+    sqlx::query(
+        "INSERT INTO kek (tenant, provider, id, algorithm, public_key, sealed, attributes, \
+         state, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'current', ?)",
+    )
+    .bind(key)
+    .bind(provider.as_str())
+    .bind(kek.id.as_str())
+    .bind(&kek.algorithm)
+    .bind(&kek.public_key)
+    .bind(sealed)
+    .bind(attributes)
+    .bind(to_i64("created", created_ms)?)
+    .execute(&mut *tx)
+    .await
+    .map_err(|error| exists(error, || format!("KEK {} of {tenant}", kek.id)))?;
+    sqlx::query("UPDATE tenant SET provider = ? WHERE key = ?")
+        .bind(provider.as_str())
+        .bind(key)
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
+    Ok(())
 }
 
 fn configuration_from(row: &SqliteRow) -> Result<KeyConfiguration, Error> {
