@@ -119,7 +119,7 @@ pub(crate) async fn enable(
 }
 
 /// The tenant of a path, if it is the caller's to administer.
-fn named<'a>(
+pub(super) fn named<'a>(
     admin: &'a Holding<Admin>,
     id: &str,
     info: &RequestInfo,
