@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod file;
 mod import;
+mod keys;
 mod keystore;
 mod lkm;
 mod output;
@@ -57,6 +58,9 @@ enum Command {
     /// The audit log: tail, verify, export, checkpoint, key, resume.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// A tenant's keys: list, rotate, schedule.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// The keystore: init.
     #[command(subcommand)]
     Keystore(keystore::Command),
@@ -115,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::User(command) => block_on(accounts::user(command)),
         Command::Token(command) => block_on(accounts::token(command)),
         Command::Audit(command) => block_on(audit::run(command)),
+        Command::Keys(command) => block_on(keys::run(command)),
     }
 }
 

@@ -87,6 +87,12 @@ pub enum KeyError {
         /// The tenant.
         tenant: TenantId,
     },
+    /// The tenant's key or policy was changed while a new key was being made; that one was dropped.
+    #[error("the keys of tenant {tenant} were changed by somebody else meanwhile")]
+    Overtaken {
+        /// The tenant.
+        tenant: TenantId,
+    },
     /// The provider makes no KEKs: its keys are made by their owner and registered.
     #[error("the key provider {provider} does not make KEKs")]
     CannotMint {
@@ -151,6 +157,7 @@ impl KeyError {
             Self::CircuitOpen { .. }
             | Self::Audit(_)
             | Self::Purged { .. }
+            | Self::Overtaken { .. }
             | Self::Store(_)
             | Self::StoreTimeout => ErrorClass::Unavailable,
             Self::WrongKek { .. } | Self::Died | Self::Cryptography => ErrorClass::Internal,

@@ -91,6 +91,20 @@ pub struct KekRecord {
     pub created_ms: u64,
 }
 
+/// What a new KEK takes the place of. Where the tenant's keys have changed since they were read, it
+/// does not: another node, or a command beside the server, may have changed them.
+#[derive(Debug, Clone)]
+pub struct Succession {
+    /// The tenant's newest KEK, as it was read.
+    pub former: KekRecord,
+    /// The tenant's policy, as it was read.
+    pub policy: Policy,
+    /// The new KEK's policy, and the tenant's from then on.
+    pub new_policy: Policy,
+    /// When, ms since 1970.
+    pub at_ms: u64,
+}
+
 /// A private key or a configuration secret, sealed under the tenant's root: worthless without the
 /// keystore.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +156,17 @@ pub trait KekStore: Send + Sync {
         kek: &Kek,
         created_ms: u64,
     ) -> Result<(), StoreError>;
+
+    /// Adds `kek`, of the same provider as the former one, and makes it the current one; as
+    /// [`KekStore::put_current_kek`], and the tenant's policy becomes the new one in the same
+    /// transaction. `false`, and nothing has changed, where the tenant's newest KEK, its state or
+    /// the tenant's policy is not what it was.
+    async fn succeed_kek(
+        &self,
+        tenant: &TenantId,
+        succession: &Succession,
+        kek: &Kek,
+    ) -> Result<bool, StoreError>;
 
     /// Sets the state of a KEK; whether there is one of this id. [`StoreError::Exists`] where it
     /// would be a second current one.

@@ -26,6 +26,7 @@ use crate::settings::KeyringSettings;
 use crate::stats::{Counters, KeyringStats};
 use crate::vault::Vault;
 
+mod rotate;
 mod save;
 mod seal;
 mod states;
@@ -33,6 +34,7 @@ mod states;
 mod tests;
 mod unwrap;
 
+pub use rotate::{Occasion, Rotated};
 pub(crate) use save::Former;
 pub use seal::{TriedKek, Wrapped};
 

@@ -31,9 +31,13 @@ pub use configuration::{
 };
 pub use error::KeyError;
 pub use gate::BreakerState;
-pub use kek::{Kek, KekRecord, KekState, KekStore, Policy, Registration, SealedKey, StoreError};
+pub use kek::{
+    Kek, KekRecord, KekState, KekStore, Policy, Registration, SealedKey, StoreError, Succession,
+};
 pub use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId};
-pub use keyring::{Asker, DekLease, DekRequest, Keyring, KeyringParts, TriedKek, Wrapped};
+pub use keyring::{
+    Asker, DekLease, DekRequest, Keyring, KeyringParts, Occasion, Rotated, TriedKek, Wrapped,
+};
 pub use keystore::{Keystore, KeystoreError, RootKey, ensure_master_key, generate_master_key};
 pub use observer::{MintedKek, ObserverError, UnwrapAttempt, UnwrapObserver, UnwrapPurpose};
 pub use provider::{

@@ -10,6 +10,7 @@ use keyreel_keys::{KekStore, Policy};
 
 use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditLink};
+use crate::rotation::{DueRotation, RotationSchedule};
 
 /// Everything the server asks of a database.
 #[async_trait]
@@ -27,6 +28,32 @@ pub trait Catalogue: KekStore {
         provider: &ProviderId,
         config: &str,
     ) -> Result<(), Error>;
+
+    /// A tenant's rotation schedule; `None`: its KEK changes by hand alone.
+    async fn rotation_schedule(&self, tenant: &TenantId)
+    -> Result<Option<RotationSchedule>, Error>;
+    /// Sets or ends a tenant's rotation schedule. A claim on the former one is void then.
+    async fn set_rotation_schedule(
+        &self,
+        tenant: &TenantId,
+        schedule: Option<&RotationSchedule>,
+    ) -> Result<(), Error>;
+    /// Claims the rotation that is to be tried first, of all tenants' that are to be tried by
+    /// `now_ms`, for whoever gives `claim`, a text that nobody else gives. Nobody else gets it before
+    /// `until_ms` or [`Catalogue::settle_rotation`].
+    async fn claim_rotation(
+        &self,
+        claim: &str,
+        now_ms: u64,
+        until_ms: u64,
+    ) -> Result<Option<DueRotation>, Error>;
+    /// Ends a claim, with what the schedule is from then on; its period and its beginning stay.
+    /// `false`, and nothing has changed, where the claim is not good any more.
+    async fn settle_rotation(
+        &self,
+        due: &DueRotation,
+        next: &RotationSchedule,
+    ) -> Result<bool, Error>;
 
     /// Adds a recording with all its parts, at once. [`Error::Exists`] where (tenant, id) is taken.
     async fn add_recording(&self, recording: &Recording) -> Result<(), Error>;

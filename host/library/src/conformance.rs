@@ -16,6 +16,7 @@ mod accounts;
 mod audit;
 mod keys;
 mod recordings;
+mod rotation;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use accounts::{accounts, credentials, roles_are_added};
 pub use audit::{audit_chain, audit_log, audit_pages, concurrent_appends};
 pub use keys::{keks, key_configurations, registrations, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
+pub use rotation::{concurrent_claims, kek_successions, rotation_schedules};
 
 use crate::catalogue::{Catalogue, Channel, Details, Media, Part, Recording, Span, Tenant};
 
@@ -38,6 +40,9 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     sealed_keys(catalogue.clone()).await;
     key_configurations(catalogue.clone()).await;
     registrations(catalogue.clone()).await;
+    kek_successions(catalogue.clone()).await;
+    rotation_schedules(catalogue.clone()).await;
+    concurrent_claims(catalogue.clone()).await;
     one_recording(catalogue.clone()).await;
     pages(catalogue.clone()).await;
     filters(catalogue.clone()).await;

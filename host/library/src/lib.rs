@@ -12,6 +12,7 @@ pub mod import;
 mod ingest;
 mod objects;
 pub mod peaks;
+mod rotation;
 mod sqlite;
 
 pub use catalogue::{
@@ -22,4 +23,5 @@ pub use catalogue::{
 pub use error::Error;
 pub use ingest::{Ingest, Ingested, NewRecording, Wrap};
 pub use objects::{ObjectHandle, ObjectVersion, ObjectWriter, Objects};
+pub use rotation::{DueRotation, RotationPeriod, RotationSchedule};
 pub use sqlite::SqliteCatalogue;

@@ -6,6 +6,7 @@ mod audit;
 mod cursor;
 mod keks;
 mod recordings;
+mod rotation;
 mod search;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use crate::catalogue::{
     AuditEvent, AuditQuery, AuditRecord, Catalogue, Credential, Page, Recording, RecordingQuery,
     Role, Tenant, User,
 };
+use crate::rotation::{DueRotation, RotationSchedule};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -237,6 +239,38 @@ impl Catalogue for SqliteCatalogue {
             .await
             .map_err(backend)?;
         Ok(())
+    }
+
+    async fn rotation_schedule(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<RotationSchedule>, Error> {
+        rotation::schedule(self, tenant).await
+    }
+
+    async fn set_rotation_schedule(
+        &self,
+        tenant: &TenantId,
+        schedule: Option<&RotationSchedule>,
+    ) -> Result<(), Error> {
+        rotation::set(self, tenant, schedule).await
+    }
+
+    async fn claim_rotation(
+        &self,
+        claim: &str,
+        now_ms: u64,
+        until_ms: u64,
+    ) -> Result<Option<DueRotation>, Error> {
+        rotation::claim(self, claim, now_ms, until_ms).await
+    }
+
+    async fn settle_rotation(
+        &self,
+        due: &DueRotation,
+        next: &RotationSchedule,
+    ) -> Result<bool, Error> {
+        rotation::settle(self, due, next).await
     }
 
     async fn add_recording(&self, recording: &Recording) -> Result<(), Error> {

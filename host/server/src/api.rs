@@ -29,6 +29,7 @@ use crate::state::App;
 pub(crate) use extract::{Id, JsonBody, Query, Whose};
 pub(crate) use ingest::Places;
 pub(crate) use keys::Keys;
+pub(crate) use model::time;
 pub(crate) use playback::{media_file_name, part_kind};
 
 /// The API's routes.
@@ -92,8 +93,15 @@ fn documented() -> OpenApiRouter<App> {
             keys::configurations::show,
             keys::configurations::replace
         ))
-        .routes(routes!(keys::recording_keys::list))
+        .routes(routes!(keys::recording_keys::list, keys::rotation::rotate))
+        .routes(routes!(
+            keys::rotation::schedule,
+            keys::rotation::set_schedule
+        ))
         .routes(routes!(keys::recording_keys::register))
+        .routes(routes!(keys::overview::keys))
+        .routes(routes!(keys::overview::providers))
+        .routes(routes!(keys::rotation::change_policy))
         .routes(routes!(keys::purge::purge))
         .routes(routes!(keys::purge::disable))
         .routes(routes!(keys::purge::enable))

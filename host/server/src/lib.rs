@@ -16,6 +16,7 @@ mod metrics;
 mod pages;
 mod problem;
 mod request;
+mod rotation;
 mod server;
 pub mod settings;
 mod shutdown;
@@ -28,6 +29,9 @@ pub use audit::AuditObserver;
 pub use grants::GrantKey;
 pub use keyreel_net::TlsError;
 pub use problem::{Code, ProblemDetails};
+pub use rotation::{
+    Changer, KeyRotationSchedule, KeyVersion, RotationError, Rotations, TenantKeys, key_versions,
+};
 pub use server::{Addresses, BoundServer, BuildInfo, Server, ServerError, ServerParts};
 pub use settings::Settings;
 pub use shutdown::{Shutdown, ShutdownHandle};

@@ -25,6 +25,22 @@ pub(crate) struct Metrics {
     turned_away: Counter,
     integrity: Counter,
     cuts: Counter,
+    rotations: Family<RotationLabels, Counter>,
+}
+
+/// What a rotation came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Trigger {
+    /// Somebody wanted it.
+    Request,
+    /// It was due.
+    Schedule,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RotationLabels {
+    trigger: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,6 +98,12 @@ impl Metrics {
             "Streams that a purge or revocation ended",
             cuts.clone(),
         );
+        let rotations = Family::default();
+        registry.register(
+            "key_rotations",
+            "Changes of tenants' keys, by what they came from and how they ended",
+            rotations.clone(),
+        );
         Self {
             registry,
             requests,
@@ -91,6 +113,7 @@ impl Metrics {
             turned_away,
             integrity,
             cuts,
+            rotations,
         }
     }
 
@@ -136,6 +159,16 @@ impl Metrics {
 
     pub(crate) fn stream_cut(&self) {
         self.cuts.inc();
+    }
+
+    /// A tenant's key was changed, or could not be.
+    pub(crate) fn rotated(&self, trigger: Trigger, outcome: &'static str) {
+        let trigger = match trigger {
+            Trigger::Request => "request",
+            Trigger::Schedule => "schedule",
+        };
+        let labels = RotationLabels { trigger, outcome };
+        self.rotations.get_or_create(&labels).inc();
     }
 
     /// Everything, as text, with the keyring's counters.

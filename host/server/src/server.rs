@@ -26,7 +26,7 @@ use crate::settings::{InvalidSetting, Settings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::state::{App, Shared};
 use crate::tls;
-use crate::{api, media, pages};
+use crate::{api, media, pages, rotation};
 
 /// What a server is made of.
 pub struct ServerParts {
@@ -174,6 +174,8 @@ impl BoundServer {
         }
         let watching = tokio::spawn(watch_plays(self.app.clone()));
         let purging = tokio::spawn(watch_purges(self.app.clone()));
+        let rotations = self.app.rotations().clone();
+        let mut rotating = tokio::spawn(rotation::run(rotations, phases.clone()));
         let accepting = Accepting {
             listener: self.listener,
             tls: self.tls,
@@ -205,6 +207,13 @@ impl BoundServer {
         }
         watching.abort();
         purging.abort();
+        // What is under way has had the drain to end. What is cut off is met by whoever comes next.
+        if tokio::time::timeout(CUT_LIMIT, &mut rotating)
+            .await
+            .is_err()
+        {
+            rotating.abort();
+        }
         self.app.plays().end(Ending::All).await;
         phase.send_replace(Phase::Cut);
     }

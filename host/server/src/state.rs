@@ -18,6 +18,7 @@ use crate::grants::GrantKey;
 use crate::media::Library;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::rotation::Rotations;
 use crate::server::{BuildInfo, ServerParts};
 use crate::settings::Settings;
 
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     recordings: Cache<(TenantId, RecordingId), Arc<Recording>>,
     metrics: Arc<Metrics>,
     keys: Keys,
+    rotations: Rotations,
     ingest: Ingest,
     uploads: Places,
 }
@@ -60,6 +62,8 @@ impl Shared {
         Self {
             door: Door::new(catalogue.clone(), clock.clone(), &settings),
             keys: Keys::new(parts.registrar),
+            rotations: Rotations::new(catalogue.clone(), keyring.clone(), clock.clone())
+                .counted(metrics.clone()),
             ingest: Ingest::new(
                 catalogue.clone(),
                 objects.clone(),
@@ -137,6 +141,11 @@ impl Shared {
     /// Registers keys.
     pub(crate) fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Changes keys.
+    pub(crate) fn rotations(&self) -> &Rotations {
+        &self.rotations
     }
 
     /// Takes recordings in.

@@ -7,5 +7,6 @@ mod flights;
 mod keys;
 mod ranges;
 mod revocation;
+mod rotation;
 mod start;
 mod tampering;

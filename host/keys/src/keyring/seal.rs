@@ -1,5 +1,5 @@
 //! Sealing: DEKs wrapped with the current KEK, in the host; and KEKs made.
-//! Not for: when to rotate, nor moving recordings to a new KEK.
+//! Not for: what a KEK follows (see `rotate`), nor moving recordings to a new KEK.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use super::unwrap::{call, limited};
 use super::{Asker, Inner, Keyring};
 use crate::configuration::Configured;
 use crate::error::KeyError;
-use crate::kek::{Kek, Policy, StoreError};
+use crate::kek::{Kek, Policy, StoreError, Succession};
 use crate::observer::{MintedKek, UnwrapAttempt, UnwrapPurpose};
 use crate::provider::{Envelope, ErrorClass};
 
@@ -104,8 +104,22 @@ impl Keyring {
         configured: Configured,
         asker: &Asker,
     ) -> Result<TriedKek, KeyError> {
+        let turn = self.inner.sealing.minting(tenant).lock_owned().await;
+        self.minted_in(turn, tenant, provider, policy, configured, asker)
+            .await
+    }
+
+    /// As [`Keyring::try_minting`], for one whose turn it is.
+    pub(super) async fn minted_in(
+        &self,
+        one_at_a_time: OwnedMutexGuard<()>,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        policy: Policy,
+        configured: Configured,
+        asker: &Asker,
+    ) -> Result<TriedKek, KeyError> {
         let inner = &self.inner;
-        let one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
         let minter = inner.provider(provider)?;
         if !minter.describe().mints_keks {
             return Err(KeyError::CannotMint {
@@ -137,6 +151,7 @@ impl Keyring {
             provider: provider.clone(),
             kek,
             minted_for: Some(asker.clone()),
+            succession: None,
             _one_at_a_time: one_at_a_time,
         })
     }
@@ -156,8 +171,16 @@ impl Keyring {
             tenant,
             provider,
             kek,
+            succession,
             _one_at_a_time,
         } = inner.ready(tried, configuration).await?;
+        if let Some(succession) = &succession {
+            let follows = inner.store.succeed_kek(&tenant, succession, &kek);
+            if !inner.stored(follows).await? {
+                return Err(KeyError::Overtaken { tenant });
+            }
+            return Ok(kek);
+        }
         let now = inner.clock.now_ms();
         inner
             .stored(inner.store.put_current_kek(&tenant, &provider, &kek, now))
@@ -217,6 +240,7 @@ impl Keyring {
             provider: provider.clone(),
             kek,
             minted_for: None,
+            succession: None,
             _one_at_a_time: one_at_a_time,
         };
         self.adopt(tried, id.as_deref()).await
@@ -235,6 +259,7 @@ impl Inner {
             provider,
             kek,
             minted_for,
+            succession,
             _one_at_a_time,
         } = tried;
         let mut kek = kek.under(configuration);
@@ -258,6 +283,7 @@ impl Inner {
             tenant,
             provider,
             kek,
+            succession,
             _one_at_a_time,
         })
     }
@@ -373,10 +399,18 @@ pub struct TriedKek {
     kek: Kek,
     /// Who had it made; `None` where its owner made it.
     minted_for: Option<Asker>,
+    /// What it takes the place of, where that matters.
+    succession: Option<Succession>,
     _one_at_a_time: OwnedMutexGuard<()>,
 }
 
 impl TriedKek {
+    /// As one that takes the place of another, and of no other.
+    pub(super) fn succeeding(mut self, succession: Succession) -> Self {
+        self.succession = Some(succession);
+        self
+    }
+
     /// The KEK.
     #[must_use]
     pub fn kek(&self) -> &Kek {
@@ -389,6 +423,7 @@ pub(super) struct Ready {
     pub(super) tenant: TenantId,
     pub(super) provider: ProviderId,
     pub(super) kek: Kek,
+    pub(super) succession: Option<Succession>,
     pub(super) _one_at_a_time: OwnedMutexGuard<()>,
 }
 

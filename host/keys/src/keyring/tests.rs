@@ -17,6 +17,7 @@ mod flights;
 mod limits;
 mod purges;
 mod retries;
+mod rotations;
 mod sealing;
 
 /// Two tenants, each with a KEK of the provider "local".

@@ -9,7 +9,9 @@ use keyreel_format::{KekId, ProviderId, TenantId};
 
 use super::lock;
 use crate::configuration::KeyConfiguration;
-use crate::kek::{Kek, KekRecord, KekState, KekStore, Registration, SealedKey, StoreError};
+use crate::kek::{
+    Kek, KekRecord, KekState, KekStore, Policy, Registration, SealedKey, StoreError, Succession,
+};
 
 /// A [`KekStore`] in memory.
 #[derive(Default)]
@@ -18,6 +20,7 @@ pub struct MemoryKekStore {
     sealed: Mutex<HashMap<(TenantId, ProviderId, String), SealedKey>>,
     configurations: Mutex<Vec<KeyConfiguration>>,
     configs: Mutex<HashMap<(TenantId, ProviderId), String>>,
+    policies: Mutex<HashMap<TenantId, Policy>>,
     writing: Mutex<Writing>,
 }
 
@@ -52,6 +55,11 @@ impl MemoryKekStore {
     /// How it writes from now on.
     pub fn write_like(&self, writing: Writing) {
         *lock(&self.writing) = writing;
+    }
+
+    /// The policy that the last succession gave a tenant.
+    pub fn policy(&self, tenant: &TenantId) -> Option<Policy> {
+        lock(&self.policies).get(tenant).copied()
     }
 
     async fn written(&self) -> Result<(), StoreError> {
@@ -131,6 +139,32 @@ impl KekStore for MemoryKekStore {
         created_ms: u64,
     ) -> Result<(), StoreError> {
         make_current(&mut lock(&self.keks), tenant, provider, kek, created_ms)
+    }
+
+    async fn succeed_kek(
+        &self,
+        tenant: &TenantId,
+        succession: &Succession,
+        kek: &Kek,
+    ) -> Result<bool, StoreError> {
+        let KekRecord {
+            provider,
+            kek: former,
+            state,
+            ..
+        } = &succession.former;
+        let newest = self.keks(tenant).await?.into_iter().next();
+        let as_read = newest.is_some_and(|newest| {
+            newest.provider == *provider && newest.kek.id == former.id && newest.state == *state
+        });
+        let policy = self.policy(tenant).unwrap_or(succession.policy);
+        if !as_read || policy != succession.policy {
+            return Ok(false);
+        }
+        self.put_current_kek(tenant, provider, kek, succession.at_ms)
+            .await?;
+        lock(&self.policies).insert(tenant.clone(), succession.new_policy);
+        Ok(true)
     }
 
     async fn set_kek_state(

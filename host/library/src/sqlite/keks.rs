@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 use keyreel_keys::{
     Kek, KekRecord, KekState, KekStore, KeyConfiguration, Registration, SealedKey, StoreError,
+    Succession,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{SqliteCatalogue, backend, exists, parsed, to_i64};
+use super::{SqliteCatalogue, backend, exists, parsed, rotation, to_i64};
 use crate::Error;
 
 const CONFIGURATION: &str = "SELECT c.id, t.id AS tenant, c.provider, c.config, c.created_ms \
@@ -83,8 +84,17 @@ impl KekStore for SqliteCatalogue {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(store)?;
-        make_current(&mut tx, key, provider, kek, created_ms).await?;
+        make_current(&mut tx, (tenant, key), provider, kek, created_ms).await?;
         tx.commit().await.map_err(store)
+    }
+
+    async fn succeed_kek(
+        &self,
+        tenant: &TenantId,
+        succession: &Succession,
+        kek: &Kek,
+    ) -> Result<bool, StoreError> {
+        Ok(rotation::succeed(self, tenant, succession, kek).await?)
     }
 
     async fn set_kek_state(
@@ -185,7 +195,14 @@ impl KekStore for SqliteCatalogue {
             .map_err(store)?;
         }
         if let Some(kek) = kek {
-            make_current(&mut tx, tenant, provider, kek, *now_ms).await?;
+            make_current(
+                &mut tx,
+                (&configuration.tenant, tenant),
+                provider,
+                kek,
+                *now_ms,
+            )
+            .await?;
         }
         tx.commit().await.map_err(store)
     }
@@ -253,31 +270,31 @@ impl KekStore for SqliteCatalogue {
     }
 }
 
-/// Adds a KEK and makes it the tenant's current one, within a transaction.
-async fn make_current(
+/// A new KEK, current; the former one previous; its provider the tenant's.
+pub(super) async fn make_current(
     tx: &mut SqliteConnection,
-    tenant: i64,
+    (tenant, key): (&TenantId, i64),
     provider: &ProviderId,
     kek: &Kek,
     created_ms: u64,
-) -> Result<(), StoreError> {
+) -> Result<(), Error> {
     let sealed: Vec<_> = kek
         .sealed
         .iter()
         .map(|(name, bytes)| (name, hex::encode(bytes)))
         .collect();
-    let sealed = serde_json::to_string(&sealed).map_err(store)?;
-    let attributes = serde_json::to_string(&kek.attributes).map_err(store)?;
+    let sealed = serde_json::to_string(&sealed).map_err(backend)?;
+    let attributes = serde_json::to_string(&kek.attributes).map_err(backend)?;
     sqlx::query("UPDATE kek SET state = 'previous' WHERE tenant = ? AND state = 'current'")
-        .bind(tenant)
+        .bind(key)
         .execute(&mut *tx)
         .await
-        .map_err(store)?;
+        .map_err(backend)?;
     sqlx::query(
         "INSERT INTO kek (tenant, provider, id, algorithm, public_key, sealed, attributes, \
          state, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'current', ?)",
     )
-    .bind(tenant)
+    .bind(key)
     .bind(provider.as_str())
     .bind(kek.id.as_str())
     .bind(&kek.algorithm)
@@ -287,13 +304,13 @@ async fn make_current(
     .bind(to_i64("created", created_ms)?)
     .execute(&mut *tx)
     .await
-    .map_err(|error| exists(error, || format!("KEK {}", kek.id)))?;
+    .map_err(|error| exists(error, || format!("KEK {} of {tenant}", kek.id)))?;
     sqlx::query("UPDATE tenant SET provider = ? WHERE key = ?")
         .bind(provider.as_str())
-        .bind(tenant)
+        .bind(key)
         .execute(&mut *tx)
         .await
-        .map_err(store)?;
+        .map_err(backend)?;
     Ok(())
 }
 

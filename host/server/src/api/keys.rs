@@ -4,9 +4,11 @@
 
 pub(crate) mod configurations;
 mod model;
+pub(crate) mod overview;
 mod pages;
 pub(crate) mod purge;
 pub(crate) mod recording_keys;
+pub(crate) mod rotation;
 
 use std::time::Duration;
 

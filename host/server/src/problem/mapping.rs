@@ -12,6 +12,7 @@ use crate::accounts::AccountError;
 use crate::audit::AuditError;
 use crate::audit::plays::NotListening;
 use crate::grants::InvalidGrant;
+use crate::rotation::RotationError;
 
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
@@ -49,6 +50,12 @@ fn of_this_side(error: KeyError) -> Problem {
             Code::Unavailable,
             "The catalogue does not answer. Try again shortly.",
             Turn::Operator,
+        ),
+        KeyError::Overtaken { .. } => (
+            Code::Conflict,
+            "This organisation's key was changed by somebody else just now. Look at it, and try \
+             again if it is still to be changed.",
+            Turn::Administrator,
         ),
         // The catalogue binds tenants to KEKs. A header that names another one was planted, or
         // the binding is gone: either way there is no key to ask for.
@@ -254,6 +261,39 @@ fn sent_as(name: &str) -> String {
     match name {
         "api-key" => "apiKey".to_owned(),
         _ => format!("secrets.{name}"),
+    }
+}
+
+impl From<&RotationError> for Problem {
+    fn from(error: &RotationError) -> Self {
+        match error {
+            RotationError::Key(KeyError::CannotMint { provider }) => Self::new(
+                Code::BadRequest,
+                format!(
+                    "The provider {provider} makes no key pairs: their owner does. To change the \
+                     key, register a new key pair with POST /api/v2/recording/localkeys."
+                ),
+            ),
+            RotationError::Key(error) => RegistrationError::Key(error.clone()).into(),
+            RotationError::Catalogue(source) => Self::new(
+                Code::Unavailable,
+                "The catalogue does not answer. Try again shortly.",
+            )
+            .inward(source),
+            RotationError::Audit(source) => Self::new(
+                Code::AuditUnavailable,
+                "The audit log cannot be written. Look whether the key was changed before you try \
+                 again.",
+            )
+            .inward(source),
+            RotationError::Died => Self::new(Code::Internal, INTERNAL).inward(error),
+        }
+    }
+}
+
+impl From<RotationError> for Problem {
+    fn from(error: RotationError) -> Self {
+        Self::from(&error)
     }
 }
 

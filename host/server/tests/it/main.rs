@@ -21,4 +21,5 @@ mod key_changes;
 mod keys;
 mod media;
 mod operate;
+mod rotation;
 mod tls;

@@ -144,7 +144,11 @@ pub(crate) async fn enable(
 }
 
 /// The tenant of a path, if it is the caller's to administer.
-fn named(admin: &Holding<Admin>, id: &str, info: &RequestInfo) -> Result<TenantId, Problem> {
+pub(super) fn named(
+    admin: &Holding<Admin>,
+    id: &str,
+    info: &RequestInfo,
+) -> Result<TenantId, Problem> {
     let tenant = admin.tenants().iter().find(|tenant| tenant.as_str() == id);
     let tenant = tenant.ok_or_else(no_tenant)?;
     info.of(tenant);

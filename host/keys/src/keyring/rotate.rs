@@ -1,0 +1,88 @@
+//! Rotation: the tenant's provider makes the next KEK as it made the present one, under the same
+//! configuration. New recordings use it once it was tried; old ones keep theirs, so nothing is
+//! purged and no stream is cut.
+//! Not for: when to rotate (see `keyreel-library`, `keyreel-server`), nor for key pairs that their
+//! owner makes (see `registration`).
+
+use keyreel_format::TenantId;
+
+use super::{Asker, Keyring};
+use crate::configuration::Configured;
+use crate::error::KeyError;
+use crate::kek::{KekRecord, KekState, Policy, Succession};
+
+/// Why a KEK is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// Somebody wants it now. A disabled KEK is followed too: that is how sealing starts again
+    /// after a key was switched off.
+    Asked,
+    /// It is due since then, ms since 1970. A KEK that was made at or after that moment will do;
+    /// one that somebody disabled is left alone.
+    Due(u64),
+}
+
+/// What came of a rotation.
+#[derive(Debug, Clone)]
+pub enum Rotated {
+    /// There is a new KEK.
+    New {
+        /// The one before it.
+        former: KekRecord,
+        /// The new one, current.
+        current: KekRecord,
+    },
+    /// The due date was met before: by somebody, or by a node that ended before it could say so.
+    Met(KekRecord),
+}
+
+impl Keyring {
+    /// Changes `tenant`'s KEK for a new one of `new_policy`, which becomes the tenant's policy.
+    /// `policy` is the tenant's as the caller read it.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; the former KEK stays current then. [`KeyError::Overtaken`] where the
+    /// tenant's keys or its policy are not what they were any more.
+    pub async fn rotate(
+        &self,
+        tenant: &TenantId,
+        (policy, new_policy): (Policy, Policy),
+        occasion: Occasion,
+        asker: &Asker,
+    ) -> Result<Rotated, KeyError> {
+        let inner = &self.inner;
+        let turn = inner.sealing.minting(tenant).lock_owned().await;
+        let newest = inner.stored(inner.store.keks(tenant)).await?;
+        let former = newest
+            .into_iter()
+            .next()
+            .filter(|newest| newest.state == KekState::Current || occasion == Occasion::Asked);
+        let former = former.ok_or_else(|| KeyError::NoCurrentKek {
+            tenant: tenant.clone(),
+        })?;
+        if matches!(occasion, Occasion::Due(due_ms) if former.created_ms >= due_ms) {
+            return Ok(Rotated::Met(former));
+        }
+        let configured = Configured::of(&former.kek);
+        let configuration = configured.id().map(str::to_owned);
+        let provider = &former.provider;
+        let tried = self
+            .minted_in(turn, tenant, provider, new_policy, configured, asker)
+            .await?;
+        let at_ms = inner.clock.now_ms();
+        let tried = tried.succeeding(Succession {
+            former: former.clone(),
+            policy,
+            new_policy,
+            at_ms,
+        });
+        let kek = self.adopt(tried, configuration.as_deref()).await?;
+        let current = KekRecord {
+            provider: former.provider.clone(),
+            kek,
+            state: KekState::Current,
+            created_ms: at_ms,
+        };
+        Ok(Rotated::New { former, current })
+    }
+}
