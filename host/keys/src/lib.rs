@@ -6,6 +6,8 @@
 mod aead;
 mod clock;
 mod configuration;
+#[doc(hidden)]
+pub mod crash;
 mod dek_cache;
 mod error;
 mod gate;
@@ -31,7 +33,7 @@ pub use configuration::{
 };
 pub use error::KeyError;
 pub use gate::BreakerState;
-pub use kek::{Kek, KekRecord, KekState, KekStore, Policy, SealedKey, StoreError};
+pub use kek::{Kek, KekRecord, KekState, KekStore, Policy, Retirement, SealedKey, StoreError};
 pub use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId};
 pub use keyring::{Asker, DekLease, DekRequest, Keyring, KeyringParts, TriedKek, Wrapped};
 pub use keystore::{Keystore, KeystoreError, RootKey, generate_master_key};

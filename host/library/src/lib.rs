@@ -7,17 +7,22 @@ mod catalogue;
 pub mod conformance;
 mod content;
 mod error;
+mod head;
 pub mod import;
 mod ingest;
 mod objects;
 pub mod peaks;
+mod rewrap;
 mod sqlite;
 
 pub use catalogue::{
     AuditEvent, AuditQuery, AuditScope, Catalogue, Channel, Credential, CredentialKind, Details,
-    Media, Page, Part, Recording, RecordingQuery, Role, Span, Tenant, User,
+    KekCount, Lease, Media, NextGeneration, Page, Part, Recording, RecordingQuery, RewrapJob,
+    RewrapNote, RewrapState, RewrapStore, Role, SlotMac, Span, Tenant, User,
 };
 pub use error::Error;
+pub use head::{Head, key_record_path, read_key_record};
 pub use ingest::{Ingest, Ingested, NewRecording, Wrap};
 pub use objects::{ObjectHandle, ObjectVersion, ObjectWriter, Objects};
+pub use rewrap::{By, DEFAULT_PER_SECOND, MAX_PER_SECOND, Rewrapper};
 pub use sqlite::SqliteCatalogue;

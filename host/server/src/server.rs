@@ -173,6 +173,8 @@ impl BoundServer {
         }
         let watching = tokio::spawn(watch_plays(self.app.clone()));
         let purging = tokio::spawn(watch_purges(self.app.clone()));
+        let rewrapper = self.app.rewrapper().clone();
+        let rewrapping = tokio::spawn(async move { rewrapper.work().await });
         let accepting = Accepting {
             listener: self.listener,
             tls: self.tls,
@@ -204,6 +206,8 @@ impl BoundServer {
         }
         watching.abort();
         purging.abort();
+        // Wherever it stands: another node goes on with it, or this one when it is back.
+        rewrapping.abort();
         self.app.plays().end(Ending::All).await;
         phase.send_replace(Phase::Cut);
     }

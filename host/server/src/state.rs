@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyreel_format::{ProviderId, RecordingId, TenantId};
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
-use keyreel_library::{Catalogue, Ingest, Objects, Recording};
+use keyreel_library::{Catalogue, Ingest, Objects, Recording, Rewrapper};
 use moka::future::Cache;
 use tokio::sync::Semaphore;
 
@@ -42,6 +42,7 @@ pub(crate) struct Shared {
     metrics: Arc<Metrics>,
     keys: Keys,
     ingest: Ingest,
+    rewrapper: Rewrapper,
     uploads: Arc<Semaphore>,
 }
 
@@ -62,6 +63,12 @@ impl Shared {
             door: Door::new(catalogue.clone(), clock.clone(), &settings),
             keys: Keys::new(parts.registrar),
             ingest: Ingest::new(
+                catalogue.clone(),
+                objects.clone(),
+                keyring.clone(),
+                clock.clone(),
+            ),
+            rewrapper: Rewrapper::new(
                 catalogue.clone(),
                 objects.clone(),
                 keyring.clone(),
@@ -145,6 +152,11 @@ impl Shared {
         &self.ingest
     }
 
+    /// Moves recordings to the current KEK.
+    pub(crate) fn rewrapper(&self) -> &Rewrapper {
+        &self.rewrapper
+    }
+
     /// One place for each recording that may come in at once.
     pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
         &self.uploads
@@ -180,6 +192,16 @@ impl Shared {
         };
         self.recordings.insert(key, recording.clone()).await;
         Ok(Some(recording))
+    }
+
+    /// The recording as it is by now, where that is of another generation. A catalogue that does
+    /// not answer knows of none.
+    pub(crate) async fn newer(&self, than: &Recording) -> Option<Arc<Recording>> {
+        let key = (than.tenant.clone(), than.id.clone());
+        self.recordings.invalidate(&key).await;
+        let now = self.recording(&than.tenant, &than.id).await;
+        let now = now.ok().flatten()?;
+        (now.generation != than.generation).then_some(now)
     }
 }
 

@@ -468,7 +468,7 @@ impl Sealing {
         let _ = self.cell(tenant, provider, kek).set(());
     }
 
-    fn minting(&self, tenant: &TenantId) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn minting(&self, tenant: &TenantId) -> Arc<tokio::sync::Mutex<()>> {
         let mut minting = self.minting.lock().unwrap_or_else(PoisonError::into_inner);
         minting.entry(tenant.clone()).or_default().clone()
     }

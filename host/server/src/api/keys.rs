@@ -7,6 +7,8 @@ mod model;
 mod pages;
 pub(crate) mod purge;
 pub(crate) mod recording_keys;
+pub(crate) mod retire;
+pub(crate) mod rewrap;
 
 use std::time::Duration;
 

@@ -119,7 +119,7 @@ pub(crate) async fn enable(
 }
 
 /// The tenant of a path, if it is the caller's to administer.
-fn named<'a>(
+pub(super) fn named<'a>(
     admin: &'a Holding<Admin>,
     id: &str,
     info: &RequestInfo,
@@ -130,7 +130,7 @@ fn named<'a>(
     Ok(tenant)
 }
 
-fn key(name: &KeyName) -> Result<(ProviderId, KekId), Problem> {
+pub(super) fn key(name: &KeyName) -> Result<(ProviderId, KekId), Problem> {
     let bad = |detail: String| Problem::new(Code::BadRequest, detail);
     let provider =
         ProviderId::parse(&name.provider).map_err(|error| bad(format!("provider: {error}.")))?;
@@ -140,7 +140,7 @@ fn key(name: &KeyName) -> Result<(ProviderId, KekId), Problem> {
 
 /// Cuts the streams whose keys were purged, and lets go of what was derived from keys. How many
 /// plays it cut.
-async fn cut(app: &App, tenant: &TenantId) -> usize {
+pub(super) async fn cut(app: &App, tenant: &TenantId) -> usize {
     let mut cut = 0;
     for play in app.plays().streaming() {
         if play.grant().tenant == *tenant {
