@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod file;
 mod import;
+mod keys;
 mod keystore;
 mod lkm;
 mod output;
@@ -56,6 +57,9 @@ enum Command {
     /// The audit log: tail.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// A tenant's keys: rewrap, retire.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// The keystore: init.
     #[command(subcommand)]
     Keystore(keystore::Command),
@@ -81,6 +85,9 @@ struct ConfigFile {
 }
 
 fn main() -> ExitCode {
+    // For tests of what a crash leaves. Not in what users get.
+    #[cfg(debug_assertions)]
+    keyreel_keys::crash::arm(keyreel_keys::crash::die_as_told);
     // clap ends with 2 for bad usage; ours is 64 (EX_USAGE), as for a bad configuration.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -113,6 +120,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Tenant(command) => block_on(accounts::tenant(command)),
         Command::User(command) => block_on(accounts::user(command)),
         Command::Token(command) => block_on(accounts::token(command)),
+        Command::Keys(command) => block_on(keys::run(command)),
         Command::Audit(command) => block_on(audit::run(command)),
     }
 }

@@ -1,23 +1,32 @@
-//! Named points at which the process can be told to die as if by `kill -9`: how tests show that
-//! nothing is lost whenever that happens. Only builds with debug assertions have them; the program
-//! that users get does nothing here.
+//! Named points at which tests have the process die as if by `kill -9`: how they show that nothing
+//! is lost whenever that happens. Nothing happens at them unless a process was armed, and the
+//! program that users get never is.
 
-/// Dies here if `KEYREEL_CRASH_AT` names this point: "rewrap.committed", or, for the third time
-/// that it is passed, "rewrap.committed:3".
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static HOOK: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Passes a point.
 pub fn point(name: &str) {
-    #[cfg(debug_assertions)]
-    die_if_told(name);
-    #[cfg(not(debug_assertions))]
-    let _ = name;
+    if let Some(hook) = HOOK.get() {
+        hook(name);
+    }
 }
 
-#[cfg(debug_assertions)]
-fn die_if_told(name: &str) {
-    use std::sync::atomic::{AtomicU32, Ordering};
+/// Says what is to happen at points from now on, once for a process.
+pub fn arm(hook: fn(&str)) {
+    // A second time changes nothing.
+    let _ = HOOK.set(hook);
+}
+
+/// Dies where `KEYREEL_CRASH_AT` says: "rewrap.committed", or, when that is passed for the third
+/// time, "rewrap.committed:3".
+pub fn die_as_told(name: &str) {
     static PASSED: AtomicU32 = AtomicU32::new(0);
     #[expect(
         clippy::disallowed_methods,
-        reason = "a test's hook, in no build that users get"
+        reason = "a test's hook: nothing that users run is armed with it"
     )]
     let Ok(told) = std::env::var("KEYREEL_CRASH_AT") else {
         return;

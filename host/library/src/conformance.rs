@@ -16,6 +16,7 @@ mod accounts;
 mod audit;
 mod keys;
 mod recordings;
+mod rewrap;
 
 use std::sync::Arc;
 
@@ -26,8 +27,9 @@ use keyreel_keys::Policy;
 
 pub use accounts::{accounts, credentials};
 pub use audit::{audit_log, audit_pages, concurrent_appends};
-pub use keys::{keks, key_configurations, sealed_keys, tenants};
+pub use keys::{keks, key_configurations, retired_keks, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
+pub use rewrap::{generations, recordings_of_keks, rewrap_jobs};
 
 use crate::catalogue::{Catalogue, Channel, Details, Media, Part, Recording, Span, Tenant};
 
@@ -37,6 +39,10 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     keks(catalogue.clone()).await;
     sealed_keys(catalogue.clone()).await;
     key_configurations(catalogue.clone()).await;
+    retired_keks(catalogue.clone()).await;
+    generations(catalogue.clone()).await;
+    recordings_of_keks(catalogue.clone()).await;
+    rewrap_jobs(catalogue.clone()).await;
     one_recording(catalogue.clone()).await;
     pages(catalogue.clone()).await;
     filters(catalogue.clone()).await;

@@ -6,5 +6,6 @@ mod flights;
 mod keys;
 mod ranges;
 mod revocation;
+mod rewrap;
 mod start;
 mod tampering;

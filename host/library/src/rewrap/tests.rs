@@ -1,6 +1,7 @@
 //! Whole re-wraps: real KEKs, a real folder, and what happens when something is in the way.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,11 @@ use crate::catalogue::{Details, Media, Part, Recording, RewrapState, RewrapStore
 use crate::head::{Head, key_record_path};
 use crate::{Ingest, NewRecording, Objects, SqliteCatalogue};
 
+mod killed;
+
 struct House {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
     catalogue: Arc<SqliteCatalogue>,
     objects: Objects,
     keyring: Arc<Keyring>,
@@ -34,19 +38,29 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
+        let temporary = tempfile::tempdir().unwrap();
+        let mut house = Self::at(temporary.path()).await;
+        house._temporary = Some(temporary);
+        let row = Tenant {
+            id: house.tenant.clone(),
+            name: "Meridian Health".to_owned(),
+            policy: Policy::Aes256,
+            provider: house.managed.clone(),
+            created_ms: 0,
+        };
+        Catalogue::add_tenant(&*house.catalogue, &row)
+            .await
+            .unwrap();
+        house.rotate().await;
+        house
+    }
+
+    /// With what is in a folder.
+    async fn at(folder: &Path) -> Self {
+        let url = format!("sqlite://{}", folder.join("catalogue.db").display());
         let catalogue = Arc::new(SqliteCatalogue::open(&url).await.unwrap());
         let managed: ProviderId = "managed".parse().unwrap();
         let tenant: TenantId = "meridian-health".parse().unwrap();
-        let row = Tenant {
-            id: tenant.clone(),
-            name: "Meridian Health".to_owned(),
-            policy: Policy::Aes256,
-            provider: managed.clone(),
-            created_ms: 0,
-        };
-        Catalogue::add_tenant(&*catalogue, &row).await.unwrap();
         let provider = Arc::new(LocalProvider::new());
         let observer = Arc::new(MemoryObserver::default());
         let keyring = Arc::new(Keyring::new(KeyringParts {
@@ -57,15 +71,16 @@ impl House {
             settings: KeyringSettings::default(),
             vault: None,
         }));
-        let url = Url::from_directory_path(folder.path().join("objects")).unwrap();
+        let url = Url::from_directory_path(folder.join("objects")).unwrap();
         let objects = Objects::open(url.as_str()).unwrap();
         let clock = Arc::new(SystemClock);
         let parts = (catalogue.clone(), objects.clone(), keyring.clone());
         let ingest = Ingest::new(parts.0, parts.1, parts.2, clock.clone());
         let parts = (catalogue.clone(), objects.clone(), keyring.clone());
         let rewrapper = Rewrapper::new(parts.0, parts.1, parts.2, clock);
-        let house = Self {
-            folder,
+        Self {
+            folder: folder.to_owned(),
+            _temporary: None,
             catalogue,
             objects,
             keyring,
@@ -75,9 +90,7 @@ impl House {
             managed,
             ingest,
             rewrapper,
-        };
-        house.rotate().await;
-        house
+        }
     }
 
     async fn rotate(&self) -> KekId {
@@ -326,13 +339,8 @@ async fn what_is_damaged_or_planted_stays_and_the_others_go_on() {
     for n in 0..6 {
         rows.push(house.add(&format!("r-{n}")).await);
     }
-    let file = |row: &Recording, part: usize| {
-        house
-            .folder
-            .path()
-            .join("objects")
-            .join(&row.parts[part].object)
-    };
+    let file =
+        |row: &Recording, part: usize| house.folder.join("objects").join(&row.parts[part].object);
     // Its header was changed; its body's beginning was changed; it is gone; it is another's.
     let flip = |row: &Recording, part: usize, at: usize| {
         let mut bytes = std::fs::read(file(row, part)).unwrap();

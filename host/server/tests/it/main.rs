@@ -20,4 +20,5 @@ mod ingest;
 mod keys;
 mod media;
 mod operate;
+mod rewrap;
 mod tls;

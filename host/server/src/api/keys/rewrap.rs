@@ -4,7 +4,9 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use keyreel_library::{By, MAX_PER_SECOND, RewrapJob};
+use keyreel_format::TenantId;
+use keyreel_keys::KekRecord;
+use keyreel_library::{By, Catalogue, KekCount, MAX_PER_SECOND, RewrapJob};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -174,6 +176,26 @@ pub(crate) async fn stop(
     let tenant = named(&admin, &id, &info)?;
     let job = app.rewrapper().stop(tenant, &by(&admin, &info)).await?;
     Ok(private(Json(RewrapStatus::from(job))))
+}
+
+/// How many recordings need each of a tenant's keys.
+pub(super) struct Needed(Vec<KekCount>);
+
+impl Needed {
+    /// Asks the catalogue.
+    pub(super) async fn of(catalogue: &dyn Catalogue, tenant: &TenantId) -> Result<Self, Problem> {
+        Ok(Self(catalogue.recordings_by_kek(tenant).await?))
+    }
+
+    /// How many need this one.
+    pub(super) fn by(&self, record: &KekRecord) -> u64 {
+        let is_it =
+            |count: &&KekCount| count.provider == record.provider && count.kek == record.kek.id;
+        self.0
+            .iter()
+            .find(is_it)
+            .map_or(0, |count| count.recordings)
+    }
 }
 
 /// On whose behalf.
