@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Opens a sealed recording without Keyreel, with the private key of the Local Key Manager that it was sealed for.
 
-    recover.py SEALED --key KEY.pem [--key MORE.pem …] --output FILE
+    recover.py SEALED --key KEY.pem [--key MORE.pem …] [--key-record RECORD] --output FILE
+
+RECORD is what a re-wrap left beside the file, `SEALED.key.<generation>`: of several, the highest.
 
 Needs the `openssl` command (3 or newer), which unwraps the recording's key, and PyPI `cryptography` (50 or newer), which
 opens the recording. Nothing of Keyreel's: docs/format.md says what is read here. FILE is written only if every byte of the
@@ -36,17 +38,24 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("sealed", type=pathlib.Path)
     arguments.add_argument("--key", action="append", required=True, help="an RSA private key, PEM; may be repeated")
+    arguments.add_argument("--key-record", type=pathlib.Path, help="stands for the header of the file")
     arguments.add_argument("--output", type=pathlib.Path, required=True)
     arguments = arguments.parse_args()
     try:
-        recover(arguments.sealed, arguments.key, arguments.output)
+        recover(arguments.sealed, arguments.key, arguments.key_record, arguments.output)
     except (Unopened, InvalidTag, OSError, struct.error) as error:
         sys.exit(f"{arguments.sealed}: {str(error) or 'it was changed, or cut short'}")
 
 
-def recover(sealed, keys, output):
+def recover(sealed, keys, key_record, output):
     with sealed.open("rb") as file:
         slot = read_slot(file)
+        if key_record:
+            record = key_record.read_bytes()
+            # The same object's: it begins with the same identity block, whose length `parse` tells.
+            if parse(record)[0] != parse(slot)[0] or record[:32] != slot[:32]:
+                raise Unopened(f"{key_record} is the key record of another file")
+            slot = record
         names, identity_length, recipients = parse(slot)
         dek = next(filter(None, (unwrap(slot, *recipient, keys) for recipient in recipients)), None)
         if dek is None:

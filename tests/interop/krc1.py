@@ -37,23 +37,32 @@ def wrap_context(tenant, recording):
 
 
 class Header:
-    """The header slot at the start of `file`; the file is left at the body."""
+    """The header slot at the start of `file`, or the key record (bytes) that stands for it; the file is left at the body."""
 
-    def __init__(self, file):
-        start = file.read(16)
+    def __init__(self, file, key_record=None):
+        if key_record is None:
+            start = file.read(16)
+            slot_len = self._slot_len(start)
+            self.slot = start + file.read(slot_len - 16)
+            if len(self.slot) != slot_len:
+                raise NotKrc1("the slot is cut short")
+        else:
+            self.slot = key_record
+            file.seek(self._slot_len(key_record))
+        self._parse(io.BytesIO(self.slot[:-64]), padded=key_record is None)
+
+    @staticmethod
+    def _slot_len(start):
         if len(start) < 16 or start[:8] != MAGIC:
             raise NotKrc1("no magic")
-        version, body_suite, header_suite, slot_len = struct.unpack(">HBBI", start[8:])
+        version, body_suite, header_suite, slot_len = struct.unpack(">HBBI", start[8:16])
         if (version, body_suite, header_suite) != (1, 1, 1):
             raise NotKrc1("unknown version or suite")
         if slot_len % 4096 or not 4096 <= slot_len <= 65536:
             raise NotKrc1("slot length")
-        self.slot = start + file.read(slot_len - 16)
-        if len(self.slot) != slot_len:
-            raise NotKrc1("the slot is cut short")
-        self._parse(io.BytesIO(self.slot[:-64]))
+        return slot_len
 
-    def _parse(self, slot):
+    def _parse(self, slot, padded):
         def take(length):
             value = slot.read(length)
             if len(value) != length:
@@ -90,7 +99,8 @@ class Header:
             recipient["wrapped_dek"] = take(number("H"))
             recipient["info"] = take(number("H"))
             self.recipients.append(recipient)
-        if slot.tell() != key_block_end or any(slot.read()):
+        rest = slot.read()
+        if slot.tell() != key_block_end + len(rest) or any(rest) or (rest and not padded):
             raise NotKrc1("key block length or padding")
 
     def verify(self, dek):

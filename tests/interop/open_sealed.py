@@ -5,12 +5,14 @@
     open_sealed.py FILE --rsa-key KEY.pem          with the private KEK of an RSA-OAEP wrap
     open_sealed.py FILE --hpke-seed-hex HEX        with the KEM seed of an HPKE wrap
 
-Plaintext goes to stdout. Exit status 0 means that all of it was verified; with any other, what
+With --key-record FILE, the key record that a re-wrap left beside the file (`….key.<generation>`, the highest) stands for the
+file's own header. Plaintext goes to stdout. Exit status 0 means that all of it was verified; with any other, what
 came out is a true beginning and no more.
 """
 
 import argparse
 import hashlib
+import pathlib
 import sys
 
 from cryptography.exceptions import InvalidTag
@@ -24,6 +26,7 @@ import krc1
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("file")
+    arguments.add_argument("--key-record", type=pathlib.Path)
     key = arguments.add_mutually_exclusive_group(required=True)
     key.add_argument("--dek-hex")
     key.add_argument("--rsa-key", help="PEM file")
@@ -32,7 +35,8 @@ def main():
 
     with open(arguments.file, "rb") as file:
         try:
-            header = krc1.Header(file)
+            record = arguments.key_record and arguments.key_record.read_bytes()
+            header = krc1.Header(file, record)
             dek = find_dek(arguments, header)
             header.verify(dek)
             krc1.open_body(file, header.identity_block, dek, sys.stdout.buffer.write)

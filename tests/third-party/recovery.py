@@ -12,6 +12,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import urllib.request
 
@@ -32,9 +33,9 @@ def demo(data, log):
         server.wait(30)
 
 
-def request(ready, path, data=None):
+def request(ready, path, data=None, kind="application/octet-stream"):
     [tenant] = [tenant for tenant in ready["tenants"] if tenant["id"] == TENANT]
-    headers = {"authorization": f"Bearer {tenant['admin_token']}", "content-type": "application/octet-stream"}
+    headers = {"authorization": f"Bearer {tenant['admin_token']}", "content-type": kind}
     asked = urllib.request.Request(ready["url"].rstrip("/") + path, data=data, headers=headers)
     with urllib.request.urlopen(asked, timeout=60) as answer:
         return answer.read()
@@ -47,15 +48,45 @@ def wave(frames):
     return b"RIFF" + (4 + len(head) + len(data)).to_bytes(4, "little") + b"WAVE" + head + data
 
 
+def ask(ready, path, body=None):
+    """JSON in, JSON out."""
+    data = None if body is None else json.dumps(body).encode()
+    return json.loads(request(ready, path, data, "application/json"))
+
+
+def rewrap(ready, folder):
+    """A new pair in the Local Key Manager, and every recording moved to it. The private key of that pair alone."""
+    data = ready["services"]["lkm"]["data"]
+    made = subprocess.run([KEYREEL, "lkm", "rotate", "--data", data], capture_output=True, text=True, check=True)
+    pair = json.loads(made.stdout)
+    [configuration] = ask(ready, "/api/v2/recording/keyconfigurations")["entities"]
+    key = {"configId": configuration["id"], "publicKey": pair["publicKey"], "keypairId": pair["keypairId"]}
+    ask(ready, "/api/v2/recording/localkeys", key)
+    status = ask(ready, f"/api/v1/tenants/{TENANT}/keys/rewrap", {"perSecond": 1000})
+    while status["state"] == "running":
+        time.sleep(0.2)
+        status = ask(ready, f"/api/v1/tenants/{TENANT}/keys/rewrap")
+    assert (status["state"], status["failed"]) == ("done", 0) and status["done"] > 0, status
+    return export(folder, data, pair["keypairId"])
+
+
+def export(folder, data, pair):
+    key = folder / f"{pair}.pem"
+    command = [KEYREEL, "lkm", "export-pair", pair, "--data", data, "--output", key]
+    subprocess.run(command, check=True, capture_output=True)
+    return key
+
+
 def gather(folder):
-    """Sealed files and what is in them, and the private keys; the demo is over when this returns."""
-    sealed = {}
+    """Sealed files and what is in them, the private keys, and the same after a re-wrap; the demo is over when this returns."""
+    sealed, rewrapped = {}, {}
     with open(folder / "demo.log", "w") as log, demo(folder / "data", log) as ready:
         for frames in (1, 8192, 300_000):
             plain = wave(frames)
             path = "/api/v1/conversations/7f0f3c1e-52f0-4b6e-9a5e-3d7f5e1f0a01/recordings?media=call&contentType=audio/wav"
             made = json.loads(request(ready, path, plain))
             sealed[f"{frames} frames"] = (request(ready, f"/api/v1/recordings/{made['id']}/sealed"), plain)
+            rewrapped[made["id"]] = plain
         samples = {}
         for file in (ROOT / "examples/quickstart" / TENANT).glob("*.json"):
             if not file.name.endswith(".transcript.json"):
@@ -64,18 +95,20 @@ def gather(folder):
         assert samples
         for recording, media in samples.items():
             sealed[media.name] = (request(ready, f"/api/v1/recordings/{recording}/sealed"), media.read_bytes())
+            rewrapped[recording] = media.read_bytes()
         data = ready["services"]["lkm"]["data"]
         listing = subprocess.run([KEYREEL, "lkm", "pairs", "--data", data], capture_output=True, text=True, check=True)
-        keys = []
-        for line in listing.stdout.splitlines():
-            pair = json.loads(line)["keypairId"]
-            keys.append(folder / f"{pair}.pem")
-            command = [KEYREEL, "lkm", "export-pair", pair, "--data", data, "--output", keys[-1]]
-            subprocess.run(command, check=True, capture_output=True)
-    return sealed, keys
+        keys = [export(folder, data, json.loads(line)["keypairId"]) for line in listing.stdout.splitlines()]
+        new = rewrap(ready, folder)
+        forms = ("file", "stored", "key-record")
+        after = {
+            recording: ([request(ready, f"/api/v1/recordings/{recording}/sealed?form={form}") for form in forms], plain)
+            for recording, plain in rewrapped.items()
+        }
+    return sealed, keys, after, new
 
 
-def recover(folder, sealed, keys):
+def recover(folder, sealed, keys, record=None):
     file, output = folder / "sealed.krc", folder / "plain"
     file.write_bytes(sealed)
     output.unlink(missing_ok=True)
@@ -83,12 +116,15 @@ def recover(folder, sealed, keys):
     command = [sys.executable, RECOVER, file, "--output", output]
     for key in keys:
         command += ["--key", key]
+    if record:
+        (folder / "sealed.krc.key").write_bytes(record)
+        command += ["--key-record", folder / "sealed.krc.key"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     return run, output.read_bytes() if output.exists() else None
 
 
 def cases(folder):
-    sealed, keys = gather(folder)
+    sealed, keys, after, new = gather(folder)
     # The private half is gone from the disk: what opens is the exported key alone.
     subprocess.run(["rm", "-rf", folder / "data"], check=True)
     assert len(keys) >= 1
@@ -100,6 +136,33 @@ def cases(folder):
             assert found == plain
 
         yield f"{name} opens to what was sealed", opens
+
+    for recording, ((file, stored, record), plain) in after.items():
+        def opens(file=file, stored=stored, record=record, plain=plain):
+            # With the new key alone: the API's file as it is, the store's with its key record.
+            for sealed_file, beside in ((file, None), (stored, record), (file, record)):
+                run, found = recover(folder, sealed_file, [new], beside)
+                assert run.returncode == 0, run.stderr
+                assert found == plain
+            run, found = recover(folder, stored, [new])
+            assert run.returncode == 1 and found is None and "none of these keys" in run.stderr, run.stderr
+            # Nothing of the body was touched.
+            assert stored[4096:] == file[4096:]
+
+        yield f"{recording} opens after a re-wrap with the new key", opens
+
+    def mixed():
+        (_, stored, _), (_, _, record) = (parts for parts, _ in list(after.values())[:2])
+        run, found = recover(folder, stored, [new, *keys], record)
+        assert run.returncode == 1 and found is None and "another file" in run.stderr, run.stderr
+        [(_, stored, record), _] = next(iter(after.values()))
+        for at in (40, len(record) // 2, len(record) - 1):
+            bad = bytearray(record)
+            bad[at] ^= 1
+            run, found = recover(folder, stored, [new, *keys], bytes(bad))
+            assert run.returncode != 0 and found is None, at
+
+    yield "another's key record, or a changed one, opens nothing", mixed
 
     file, _ = next(iter(sealed.values()))
 

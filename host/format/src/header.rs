@@ -221,6 +221,30 @@ impl UnverifiedHeader {
         self.content.slot_len
     }
 
+    /// The bytes that a key record was parsed from.
+    #[must_use]
+    pub fn to_key_record(&self) -> Vec<u8> {
+        [&self.authenticated[..], &self.mac].concat()
+    }
+
+    /// The slot that says the same as this key record, given the MAC that it had as a slot (the end
+    /// of what [`Header::rewrap`] made): it can be told without the DEK. Whoever opens it checks
+    /// that MAC.
+    ///
+    /// # Errors
+    /// The key block does not fit the object's slot.
+    pub fn slot_with(&self, mac: &[u8; MAC_LEN]) -> Result<Vec<u8>, Error> {
+        let mut slot = self.authenticated.to_vec();
+        let padded = usize::try_from(self.content.slot_len)
+            .ok()
+            .and_then(|len| len.checked_sub(MAC_LEN))
+            .filter(|len| *len >= slot.len())
+            .ok_or(encode::DOES_NOT_FIT)?;
+        slot.resize(padded, 0);
+        slot.extend_from_slice(mac);
+        Ok(slot)
+    }
+
     /// Checks the MAC, in constant time.
     ///
     /// # Errors

@@ -22,6 +22,10 @@ const SPAN: usize = 1 << 20;
 pub(crate) struct InspectArgs {
     /// The sealed file.
     file: PathBuf,
+    /// The key record that a re-wrap left beside it (`….key.<generation>`, the highest): it stands
+    /// for the file's own header.
+    #[arg(long, value_name = "FILE")]
+    key_record: Option<PathBuf>,
     /// One JSON object instead of lines.
     #[arg(long)]
     json: bool,
@@ -37,13 +41,17 @@ pub(crate) struct OpenArgs {
     /// A file that holds those digits: other users of this machine see command lines.
     #[arg(long, value_name = "FILE", conflicts_with = "dek_hex")]
     dek_file: Option<PathBuf>,
+    /// The key record that a re-wrap left beside it (`….key.<generation>`, the highest): it stands
+    /// for the file's own header.
+    #[arg(long, value_name = "FILE")]
+    key_record: Option<PathBuf>,
     /// Where the plaintext goes; default stdout. Nothing stands there unless all of it verified.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
-    let sealed = Sealed::open(&args.file)?;
+    let sealed = Sealed::open(&args.file, args.key_record.as_deref())?;
     let described = sealed.describe()?;
     if args.json {
         return output::data(&serde_json::to_string_pretty(&described)?);
@@ -89,7 +97,7 @@ pub(crate) fn open(args: &OpenArgs) -> anyhow::Result<()> {
         mut file,
         header,
         object_len,
-    } = Sealed::open(&args.file)?;
+    } = Sealed::open(&args.file, args.key_record.as_deref())?;
     let slot_len = header.slot_len();
     let failed = || {
         format!(
@@ -147,7 +155,7 @@ struct Sealed {
 }
 
 impl Sealed {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    fn open(path: &Path, key_record: Option<&Path>) -> anyhow::Result<Self> {
         let told = || path.display().to_string();
         let mut file = File::open(path).with_context(told)?;
         let object_len = file.metadata().with_context(told)?.len();
@@ -161,7 +169,10 @@ impl Sealed {
             .context("a slot has more than 16 bytes")?;
         file.read_exact(rest)
             .with_context(|| format!("{}: the header is cut off", told()))?;
-        let header = Header::parse(&slot).with_context(told)?;
+        let mut header = Header::parse(&slot).with_context(told)?;
+        if let Some(path) = key_record {
+            header = in_place_of(&header, path)?;
+        }
         Ok(Self {
             file,
             header,
@@ -206,6 +217,20 @@ impl Sealed {
             "recipients": recipients,
         }))
     }
+}
+
+/// The header that a key record holds, for the same object.
+fn in_place_of(header: &UnverifiedHeader, path: &Path) -> anyhow::Result<UnverifiedHeader> {
+    let told = || path.display().to_string();
+    let record = std::fs::read(path).with_context(told)?;
+    let record = Header::parse_key_record(&record)
+        .with_context(|| format!("{}: it is no key record", told()))?;
+    anyhow::ensure!(
+        record.identity() == header.identity() && record.slot_len() == header.slot_len(),
+        "{}: it is another object's key record",
+        told()
+    );
+    Ok(record)
 }
 
 fn read(file: &mut File, span: &SealedSpan) -> anyhow::Result<BytesMut> {

@@ -1,5 +1,8 @@
-//! `keyreel keys …`: a tenant's keys, from the command line; beside a running server too.
+//! `keyreel keys …`: a tenant's keys over their life, from the command line; beside a running server
+//! too.
 //! Not for: registering key services and their keys: that is the API's.
+
+mod rewrap;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
@@ -23,6 +26,11 @@ pub(crate) enum Command {
     Rotate(Change),
     /// Shows how often a tenant's key is changed by itself, or sets it. A running server does it.
     Schedule(Schedule),
+    /// Moves a tenant's recordings from older keys to the current one. Recordings play meanwhile.
+    Rewrap(rewrap::RewrapArgs),
+    /// Retires a key that no recording needs any more: it opens nothing, and its private half is
+    /// deleted.
+    Retire(rewrap::RetireArgs),
 }
 
 #[derive(clap::Args)]
@@ -83,7 +91,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::List(of) => {
             let catalogue = assemble::catalogue(&Config::read(&of.file)?).await?;
             let tenant = known(&*catalogue, &of.tenant).await?;
-            for key in key_versions(&catalogue.keks(&tenant.id).await?) {
+            let needed = catalogue.recordings_by_kek(&tenant.id).await?;
+            for key in key_versions(&catalogue.keks(&tenant.id).await?, &needed) {
                 print(&key)?;
             }
             Ok(())
@@ -98,7 +107,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             let tenant = known(&*parts.catalogue, &of.tenant).await?;
             let made = rotations(&parts).rotate(&tenant, &changer()).await;
             let made = made.with_context(|| format!("the key of {} is unchanged", tenant.id))?;
-            print(&KeyVersion::from(&made))?;
+            // Nothing was sealed with it yet.
+            print(&KeyVersion::new(&made, 0))?;
             output::note(&format!(
                 "{} seals with {} from now on",
                 tenant.id, made.kek.id
@@ -125,6 +135,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
                 .await?;
             print(&rotations.schedule(&tenant.id).await?)
         }
+        Command::Rewrap(args) => rewrap::rewrap(args).await,
+        Command::Retire(args) => rewrap::retire(args).await,
     }
 }
 

@@ -58,7 +58,7 @@ enum Command {
     /// The audit log: tail, verify, export, checkpoint, key, resume.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// A tenant's keys: list, rotate, schedule.
+    /// A tenant's keys: list, rotate, schedule, rewrap, retire.
     #[command(subcommand)]
     Keys(keys::Command),
     /// The keystore: init.
@@ -86,6 +86,9 @@ struct ConfigFile {
 }
 
 fn main() -> ExitCode {
+    // For tests of what a crash leaves. Not in what users get.
+    #[cfg(debug_assertions)]
+    keyreel_keys::crash::arm(keyreel_keys::crash::die_as_told);
     // clap ends with 2 for bad usage; ours is 64 (EX_USAGE), as for a bad configuration.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

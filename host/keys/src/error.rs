@@ -50,6 +50,24 @@ pub enum KeyError {
         /// The KEK.
         kek: KekId,
     },
+    /// Recordings still need the KEK, and nobody said that they may be lost.
+    #[error("{recordings} recordings of tenant {tenant} still need KEK {kek}")]
+    KekInUse {
+        /// The tenant.
+        tenant: TenantId,
+        /// The KEK.
+        kek: KekId,
+        /// How many.
+        recordings: u64,
+    },
+    /// New recordings are sealed with the KEK: it cannot go.
+    #[error("KEK {kek} of tenant {tenant} is the current one")]
+    KekCurrent {
+        /// The tenant.
+        tenant: TenantId,
+        /// The KEK.
+        kek: KekId,
+    },
     /// The tenant's KEK is held by a provider that is not installed.
     #[error("the key provider {provider} is not installed")]
     ProviderMissing {
@@ -150,6 +168,8 @@ impl KeyError {
             Self::KekRetired { .. } | Self::KekDisabled { .. } => ErrorClass::KeyDisabled,
             Self::ProviderMissing { .. }
             | Self::NoCurrentKek { .. }
+            | Self::KekInUse { .. }
+            | Self::KekCurrent { .. }
             | Self::CannotMint { .. }
             | Self::TrialFailed { .. }
             | Self::Wrap { .. } => ErrorClass::Config,

@@ -63,6 +63,22 @@ impl KekState {
     }
 }
 
+/// What became of a KEK that was to be retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retirement {
+    /// It is retired, now or since before.
+    Retired,
+    /// Another number of recordings than was said needs it: nothing was changed.
+    InUse {
+        /// How many.
+        recordings: u64,
+    },
+    /// New recordings are sealed with it: nothing was changed.
+    Current,
+    /// The tenant has no such KEK.
+    Unknown,
+}
+
 /// A KEK: its public key, and what opens the private one.
 #[derive(Debug, Clone)]
 pub struct Kek {
@@ -177,6 +193,17 @@ pub trait KekStore: Send + Sync {
         id: &KekId,
         state: KekState,
     ) -> Result<bool, StoreError>;
+
+    /// Retires a KEK that exactly `recordings` recordings still need, in one transaction: what
+    /// opens its private key goes, beyond what a deleted row leaves on a disk, and no recording
+    /// can be added under it from then on. Its public key stays, and its name is never used again.
+    async fn retire_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+        recordings: u64,
+    ) -> Result<Retirement, StoreError>;
 
     /// The sealed key that `provider` keeps for `tenant` under `name`.
     async fn sealed_key(

@@ -19,13 +19,14 @@ use crate::dek_cache::{DekCache, DekKey, Known, Seat};
 use crate::error::KeyError;
 use crate::gate::Gates;
 use crate::kek::KekStore;
-use crate::observer::UnwrapObserver;
+use crate::observer::{UnwrapObserver, UnwrapPurpose};
 use crate::provider::{Health, KeyProvider, ProviderDescription, ProviderError};
 use crate::purge::{PurgeWatch, Purges};
 use crate::settings::KeyringSettings;
 use crate::stats::{Counters, KeyringStats};
 use crate::vault::Vault;
 
+mod rewrap;
 mod rotate;
 mod save;
 mod seal;
@@ -197,7 +198,7 @@ impl Keyring {
                     inner.counters.joined.add();
                 }
             };
-            let unwrap = || inner.clone().open(request.clone());
+            let unwrap = || inner.clone().open(request.clone(), UnwrapPurpose::Open);
             let flown = inner
                 .cache
                 .fly(&key, &subject, &watch, seated, unwrap)

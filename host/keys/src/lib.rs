@@ -6,6 +6,8 @@
 pub mod aead;
 mod clock;
 mod configuration;
+#[doc(hidden)]
+pub mod crash;
 mod dek_cache;
 mod error;
 mod gate;
@@ -32,7 +34,8 @@ pub use configuration::{
 pub use error::KeyError;
 pub use gate::BreakerState;
 pub use kek::{
-    Kek, KekRecord, KekState, KekStore, Policy, Registration, SealedKey, StoreError, Succession,
+    Kek, KekRecord, KekState, KekStore, Policy, Registration, Retirement, SealedKey, StoreError,
+    Succession,
 };
 pub use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId};
 pub use keyring::{

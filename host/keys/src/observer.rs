@@ -83,6 +83,8 @@ pub struct UnwrapAttempt {
 pub enum UnwrapPurpose {
     /// To open a recording.
     Open,
+    /// To wrap it with another KEK.
+    Rewrap,
     /// To see whether a KEK's wraps can be unwrapped, with a random DEK.
     Trial,
 }
@@ -93,6 +95,7 @@ impl UnwrapPurpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Rewrap => "rewrap",
             Self::Trial => "trial",
         }
     }

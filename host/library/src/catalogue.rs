@@ -12,9 +12,15 @@ use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditLink};
 use crate::rotation::{DueRotation, RotationSchedule};
 
+mod rewrap;
+
+pub use rewrap::{
+    KekCount, Lease, NextGeneration, RewrapJob, RewrapNote, RewrapState, RewrapStore, SlotMac,
+};
+
 /// Everything the server asks of a database.
 #[async_trait]
-pub trait Catalogue: KekStore {
+pub trait Catalogue: KekStore + RewrapStore {
     /// Adds a tenant. [`Error::Exists`] where the id is taken.
     async fn add_tenant(&self, tenant: &Tenant) -> Result<(), Error>;
     /// One tenant.
@@ -55,7 +61,8 @@ pub trait Catalogue: KekStore {
         next: &RotationSchedule,
     ) -> Result<bool, Error>;
 
-    /// Adds a recording with all its parts, at once. [`Error::Exists`] where (tenant, id) is taken.
+    /// Adds a recording with all its parts, at once. [`Error::Exists`] where (tenant, id) is taken,
+    /// [`Error::Retired`] where its KEK was retired meanwhile.
     async fn add_recording(&self, recording: &Recording) -> Result<(), Error>;
     /// One recording of one of `tenants`; `None` where it is another's, as if it did not exist.
     async fn recording(

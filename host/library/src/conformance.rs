@@ -16,6 +16,7 @@ mod accounts;
 mod audit;
 mod keys;
 mod recordings;
+mod rewrap;
 mod rotation;
 
 use std::sync::Arc;
@@ -27,8 +28,9 @@ use keyreel_keys::Policy;
 
 pub use accounts::{accounts, credentials, roles_are_added};
 pub use audit::{audit_chain, audit_log, audit_pages, concurrent_appends};
-pub use keys::{keks, key_configurations, registrations, sealed_keys, tenants};
+pub use keys::{keks, key_configurations, registrations, retired_keks, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
+pub use rewrap::{generations, recordings_of_keks, rewrap_jobs};
 pub use rotation::{concurrent_claims, kek_successions, rotation_schedules};
 
 use crate::catalogue::{Catalogue, Channel, Details, Media, Part, Recording, Span, Tenant};
@@ -43,6 +45,10 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     kek_successions(catalogue.clone()).await;
     rotation_schedules(catalogue.clone()).await;
     concurrent_claims(catalogue.clone()).await;
+    retired_keks(catalogue.clone()).await;
+    generations(catalogue.clone()).await;
+    recordings_of_keks(catalogue.clone()).await;
+    rewrap_jobs(catalogue.clone()).await;
     one_recording(catalogue.clone()).await;
     pages(catalogue.clone()).await;
     filters(catalogue.clone()).await;

@@ -16,6 +16,12 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// The KEK was retired before the recording was in the catalogue: nobody could open it.
+    #[error("the KEK {kek} was retired meanwhile")]
+    Retired {
+        /// Which.
+        kek: String,
+    },
     /// A cursor that this catalogue did not make.
     #[error("this cursor is not one of ours; start again without it")]
     BadCursor,
@@ -90,8 +96,18 @@ pub enum Error {
         #[source]
         source: keyreel_format::Error,
     },
-    /// What was read back is not what was written.
-    #[error("the object {path} does not read back as it was written: {reason}")]
+    /// What lies there is no sealed object, or not one that opens.
+    #[error("the object {path}: {source}")]
+    Sealed {
+        /// Which.
+        path: String,
+        /// How.
+        #[source]
+        source: keyreel_format::Error,
+    },
+    /// It is not the object that it should be: not what was written, or not what the catalogue
+    /// means.
+    #[error("the object {path} is not what it should be: {reason}")]
     Unverified {
         /// Which.
         path: String,

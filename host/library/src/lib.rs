@@ -8,20 +8,25 @@ mod catalogue;
 pub mod conformance;
 mod content;
 mod error;
+mod head;
 pub mod import;
 mod ingest;
 mod objects;
 pub mod peaks;
+mod rewrap;
 mod rotation;
 mod sqlite;
 
 pub use catalogue::{
     AuditEvent, AuditQuery, AuditRecord, AuditScope, Catalogue, Channel, Credential,
-    CredentialKind, Details, Media, Page, Part, Recording, RecordingQuery, Role, Span, Tenant,
+    CredentialKind, Details, KekCount, Lease, Media, NextGeneration, Page, Part, Recording,
+    RecordingQuery, RewrapJob, RewrapNote, RewrapState, RewrapStore, Role, SlotMac, Span, Tenant,
     User,
 };
 pub use error::Error;
+pub use head::{Head, key_record_path, read_key_record};
 pub use ingest::{Ingest, Ingested, NewRecording, Wrap};
 pub use objects::{ObjectHandle, ObjectVersion, ObjectWriter, Objects};
+pub use rewrap::{By, DEFAULT_PER_SECOND, MAX_PER_SECOND, Rewrapper};
 pub use rotation::{DueRotation, RotationPeriod, RotationSchedule};
 pub use sqlite::SqliteCatalogue;

@@ -103,6 +103,23 @@ impl Objects {
         writer.finish().await
     }
 
+    /// Writes a whole object that is in memory where there is none yet: of several who try at the
+    /// same time, one succeeds.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] where there is one, which stays as it is; else as [`Objects::create`].
+    pub async fn put_new(&self, path: &str, bytes: Bytes) -> Result<ObjectVersion, Error> {
+        check_path(path)?;
+        match &self.backend {
+            Backend::Local(store) => {
+                let mut writer = store.create(path).await?;
+                writer.write(bytes).await?;
+                writer.finish_new().await
+            }
+            Backend::Remote(store) => store.put_new(path, bytes).await,
+        }
+    }
+
     /// The version that lies at `path` now.
     ///
     /// # Errors
@@ -180,10 +197,11 @@ impl Objects {
         }
     }
 
-    /// Removes everything in `folder` that is not in `keep`.
+    /// Removes everything in `folder` that is not in `keep` and no key record of what is.
     pub(crate) async fn sweep(&self, folder: &str, keep: &[&str]) -> Result<(), Error> {
         for path in self.list(folder).await? {
-            if !keep.contains(&path.as_str()) {
+            let object = crate::head::object_of(&path).unwrap_or(&path);
+            if !keep.contains(&object) {
                 match &self.backend {
                     Backend::Local(store) => store.delete(&path).await?,
                     Backend::Remote(store) => store.delete(&path).await?,

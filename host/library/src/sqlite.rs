@@ -6,6 +6,7 @@ mod audit;
 mod cursor;
 mod keks;
 mod recordings;
+mod rewrap;
 mod rotation;
 mod search;
 

@@ -105,6 +105,12 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(keys::purge::purge))
         .routes(routes!(keys::purge::disable))
         .routes(routes!(keys::purge::enable))
+        .routes(routes!(
+            keys::rewrap::start,
+            keys::rewrap::show,
+            keys::rewrap::stop
+        ))
+        .routes(routes!(keys::retire::retire))
 }
 
 #[derive(utoipa::OpenApi)]

@@ -5,6 +5,7 @@
 //! ```
 //! Not for: making grants (see `api`).
 
+mod asking;
 mod buffers;
 mod conditions;
 mod headers;
@@ -14,6 +15,8 @@ mod plan;
 mod range;
 mod sealed;
 mod stream;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -36,6 +39,7 @@ use crate::state::{App, Shared};
 use open::Listener;
 use plan::Plan;
 pub(crate) use sealed::Library;
+use sealed::Sealed;
 
 /// The routes.
 pub(crate) fn routes(limits: &LimitSettings) -> Router<App> {
@@ -78,8 +82,7 @@ async fn answer(
     let identity = app.holder(&grant, headers).await?;
     let recording = app.recording(&grant.tenant, &grant.recording).await?;
     let recording = recording.ok_or_else(no_media)?;
-    let part = named(&recording, &grant, file)?;
-    let sealed = app.library().sealed(&recording, part).await;
+    let (recording, part, sealed) = find(app, recording, &grant, file).await?;
     let listener = Listener {
         app: app.clone(),
         recording: recording.clone(),
@@ -124,6 +127,26 @@ async fn answer(
     Ok(response)
 }
 
+/// The part that a URL names, with its sealed object. Where that is not what was expected, the
+/// recording may have been re-wrapped since its row was read: once more then.
+async fn find(
+    app: &App,
+    mut recording: Arc<Recording>,
+    grant: &Grant,
+    file: &str,
+) -> Result<(Arc<Recording>, Part, Result<Arc<Sealed>, Problem>), Problem> {
+    let mut part = named(&recording, grant, file)?.clone();
+    let mut sealed = app.library().sealed(&recording, &part).await;
+    if sealed.is_err()
+        && let Some(newer) = app.newer(&recording).await
+    {
+        recording = newer;
+        part = named(&recording, grant, file)?.clone();
+        sealed = app.library().sealed(&recording, &part).await;
+    }
+    Ok((recording, part, sealed))
+}
+
 /// The part that a URL names, if the grant opens it.
 fn named<'a>(recording: &'a Recording, grant: &Grant, file: &str) -> Result<&'a Part, Problem> {
     recording
@@ -145,11 +168,7 @@ fn no_media() -> Problem {
 
 impl Shared {
     /// Who holds a grant, if whoever asks is that one and still may.
-    async fn holder(
-        &self,
-        grant: &Grant,
-        headers: &HeaderMap,
-    ) -> Result<std::sync::Arc<Identity>, Problem> {
+    async fn holder(&self, grant: &Grant, headers: &HeaderMap) -> Result<Arc<Identity>, Problem> {
         let made_with = Presented {
             kind: grant.kind,
             sha256: grant.credential,

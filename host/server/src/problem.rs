@@ -237,6 +237,8 @@ codes! {
     Destroyed, "destroyed", GONE, "This recording has been destroyed";
     /// It is there already, and is something else.
     Conflict, "conflict", CONFLICT, "It exists already";
+    /// Recordings still need the key.
+    KeyInUse, "key-in-use", CONFLICT, "Recordings still need this key";
     /// A precondition failed.
     PreconditionFailed, "precondition-failed", PRECONDITION_FAILED, "A precondition failed";
     /// The body is too large.

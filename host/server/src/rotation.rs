@@ -200,12 +200,13 @@ impl Rotations {
     /// The catalogue fails.
     pub async fn keys(&self, tenant: &Tenant) -> Result<TenantKeys, RotationError> {
         let keks = self.keks(&tenant.id).await?;
+        let needed = self.catalogue.recordings_by_kek(&tenant.id).await?;
         Ok(TenantKeys {
             tenant: tenant.id.to_string(),
             policy: tenant.policy.as_str().to_owned(),
             provider: tenant.provider.to_string(),
             mints_keks: self.keyring.mints(&tenant.provider).unwrap_or(false),
-            keys: key_versions(&keks),
+            keys: key_versions(&keks, &needed),
         })
     }
 

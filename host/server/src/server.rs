@@ -176,6 +176,8 @@ impl BoundServer {
         let purging = tokio::spawn(watch_purges(self.app.clone()));
         let rotations = self.app.rotations().clone();
         let mut rotating = tokio::spawn(rotation::run(rotations, phases.clone()));
+        let rewrapper = self.app.rewrapper().clone();
+        let rewrapping = tokio::spawn(async move { rewrapper.work().await });
         let accepting = Accepting {
             listener: self.listener,
             tls: self.tls,
@@ -214,6 +216,8 @@ impl BoundServer {
         {
             rotating.abort();
         }
+        // Wherever it stands: another node goes on with it, or this one when it is back.
+        rewrapping.abort();
         self.app.plays().end(Ending::All).await;
         phase.send_replace(Phase::Cut);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyreel_format::{ProviderId, RecordingId, TenantId};
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
-use keyreel_library::{Catalogue, Ingest, Objects, Recording};
+use keyreel_library::{Catalogue, Ingest, Objects, Recording, Rewrapper};
 use moka::future::Cache;
 
 use crate::access::Door;
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     keys: Keys,
     rotations: Rotations,
     ingest: Ingest,
+    rewrapper: Rewrapper,
     uploads: Places,
 }
 
@@ -65,6 +66,12 @@ impl Shared {
             rotations: Rotations::new(catalogue.clone(), keyring.clone(), clock.clone())
                 .counted(metrics.clone()),
             ingest: Ingest::new(
+                catalogue.clone(),
+                objects.clone(),
+                keyring.clone(),
+                clock.clone(),
+            ),
+            rewrapper: Rewrapper::new(
                 catalogue.clone(),
                 objects.clone(),
                 keyring.clone(),
@@ -153,6 +160,11 @@ impl Shared {
         &self.ingest
     }
 
+    /// Moves recordings to the current KEK.
+    pub(crate) fn rewrapper(&self) -> &Rewrapper {
+        &self.rewrapper
+    }
+
     /// Places for recordings that come in at once.
     pub(crate) fn uploads(&self) -> &Places {
         &self.uploads
@@ -188,6 +200,16 @@ impl Shared {
         };
         self.recordings.insert(key, recording.clone()).await;
         Ok(Some(recording))
+    }
+
+    /// The recording as it is by now, where that is of another generation. A catalogue that does
+    /// not answer knows of none.
+    pub(crate) async fn newer(&self, than: &Recording) -> Option<Arc<Recording>> {
+        let key = (than.tenant.clone(), than.id.clone());
+        self.recordings.invalidate(&key).await;
+        let now = self.recording(&than.tenant, &than.id).await;
+        let now = now.ok().flatten()?;
+        (now.generation != than.generation).then_some(now)
     }
 }
 

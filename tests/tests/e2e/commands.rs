@@ -4,8 +4,8 @@ use std::process::Command;
 
 use bytes::BytesMut;
 use keyreel_format::{
-    ContentType, Dek, Identity, KekId, KeyBlock, PartName, ProviderId, Recipient, RecordingId,
-    Sealer, TenantId, WrapAlgorithm,
+    ContentType, Dek, Header, Identity, KekId, KeyBlock, PartName, ProviderId, Recipient,
+    RecordingId, Sealer, TenantId, WrapAlgorithm,
 };
 use keyreel_tests::{keyreel, noise_wave, program, root};
 
@@ -44,6 +44,20 @@ fn sealed_file(
     Ok((path, hex::encode(dek.expose())))
 }
 
+/// The key record of a sealed file, under another KEK.
+fn rewrapped(path: &std::path::Path, dek: &str) -> anyhow::Result<std::path::PathBuf> {
+    let mut bytes = zeroize::Zeroizing::new([0; Dek::LEN]);
+    hex::decode_to_slice(dek, &mut *bytes)?;
+    let dek = Dek::new(bytes);
+    let header = Header::parse(&std::fs::read(path)?)?.verify(&dek)?;
+    let mut key_block = header.key_block().clone();
+    key_block.generation = 5;
+    key_block.recipients[0].kek = KekId::parse("kek/2")?;
+    let record = path.with_extension("krc.key.5");
+    std::fs::write(&record, header.key_record(&dek, &key_block)?)?;
+    Ok(record)
+}
+
 #[test]
 fn inspect_and_open_need_no_server() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -63,6 +77,42 @@ fn inspect_and_open_need_no_server() -> anyhow::Result<()> {
         .args(["--dek-hex", &dek])
         .output()?;
     assert!(out.status.success() && out.stdout == wave);
+
+    // A key record stands for the file's own header, here and there.
+    let record = rewrapped(&path, &dek)?;
+    let out = keyreel()
+        .args(["inspect", "--json", "--key-record"])
+        .args([&record, &path])
+        .output()?;
+    let header: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    assert_eq!(header["generation"], 5);
+    assert_eq!(header["recipients"][0]["kek"], "kek/2");
+    // One that was changed opens nothing.
+    let mut bytes = std::fs::read(&record)?;
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let changed = folder.path().join("changed");
+    std::fs::write(&changed, bytes)?;
+    let mut ours = keyreel();
+    ours.arg("open");
+    let mut pythons = Command::new(root().join("tests/.venv/bin/python"));
+    pythons.arg(root().join("tests/interop/open_sealed.py"));
+    for start in [ours, pythons] {
+        for (record, opens) in [(&record, true), (&changed, false)] {
+            let out = Command::new(start.get_program())
+                .args(start.get_args())
+                .arg(&path)
+                .args(["--dek-hex", &dek, "--key-record"])
+                .arg(record)
+                .output()?;
+            let stderr = String::from_utf8_lossy(&out.stderr);
+            assert_eq!(out.status.success(), opens, "{start:?}: {stderr}");
+            assert!(
+                out.stdout == if opens { &wave[..] } else { &[] },
+                "{start:?}"
+            );
+        }
+    }
 
     // PyPI `cryptography` opens it as well, with nothing of ours.
     let out = Command::new(root().join("tests/.venv/bin/python"))

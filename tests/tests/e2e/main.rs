@@ -7,6 +7,7 @@ mod flights;
 mod keys;
 mod ranges;
 mod revocation;
+mod rewrap;
 mod rotation;
 mod start;
 mod tampering;

@@ -63,9 +63,7 @@ pub(super) fn slot<S: Suite>(
         .ok()
         .and_then(|len| len.checked_sub(MAC_LEN))
         .filter(|len| *len >= slot.len())
-        .ok_or(Error::KeyBlock {
-            what: "it does not fit the object's header slot",
-        })?;
+        .ok_or(DOES_NOT_FIT)?;
     slot.resize(padded, 0);
     append_mac::<S>(&mut slot, mac_key);
     Ok(slot)
@@ -130,6 +128,9 @@ fn len16(bytes: &[u8]) -> Result<[u8; 2], Error> {
         .map_err(|_| TOO_LARGE)
 }
 
+pub(super) const DOES_NOT_FIT: Error = Error::KeyBlock {
+    what: "it does not fit the object's header slot",
+};
 const TOO_LARGE: Error = Error::KeyBlock {
     what: "it is larger than the format allows",
 };

@@ -40,6 +40,13 @@ fn a_key_record_stands_for_the_slot() {
     assert_eq!(reader.verify_last_chunk(&mut last).unwrap().bytes(), 40_000);
     assert!(read_range(&reader, &object, 0..40_000, 1 << 20).unwrap() == plaintext);
 
+    // The slot that says the same is put together without the DEK.
+    let slot_bytes = header.rewrap(&dek, &key_block(2)).unwrap();
+    let mac = slot_bytes.last_chunk().unwrap();
+    let unverified = Header::parse_key_record(&record).unwrap();
+    assert!(unverified.slot_with(mac).unwrap() == slot_bytes);
+    assert_eq!(unverified.to_key_record(), record);
+
     // A record can be re-wrapped again.
     let next = from_record.key_record(&dek, &key_block(3)).unwrap();
     let next = Header::parse_key_record(&next)

@@ -24,6 +24,7 @@ impl Inner {
     pub(super) async fn open(
         self: Arc<Self>,
         request: DekRequest,
+        purpose: UnwrapPurpose,
     ) -> Result<UnwrappedDek, KeyError> {
         let (recipient, kek) = self.choose(&request).await?;
         let envelope = Envelope {
@@ -33,7 +34,7 @@ impl Inner {
             context: info_of(recipient),
         };
         let attempt = UnwrapAttempt {
-            purpose: UnwrapPurpose::Open,
+            purpose,
             provider: recipient.provider.clone(),
             kek: kek.id.clone(),
             algorithm: envelope.algorithm.clone(),

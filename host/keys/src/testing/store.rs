@@ -10,7 +10,8 @@ use keyreel_format::{KekId, ProviderId, TenantId};
 use super::lock;
 use crate::configuration::KeyConfiguration;
 use crate::kek::{
-    Kek, KekRecord, KekState, KekStore, Policy, Registration, SealedKey, StoreError, Succession,
+    Kek, KekRecord, KekState, KekStore, Policy, Registration, Retirement, SealedKey, StoreError,
+    Succession,
 };
 
 /// A [`KekStore`] in memory.
@@ -20,6 +21,7 @@ pub struct MemoryKekStore {
     sealed: Mutex<HashMap<(TenantId, ProviderId, String), SealedKey>>,
     configurations: Mutex<Vec<KeyConfiguration>>,
     configs: Mutex<HashMap<(TenantId, ProviderId), String>>,
+    needed: Mutex<HashMap<(TenantId, KekId), u64>>,
     policies: Mutex<HashMap<TenantId, Policy>>,
     writing: Mutex<Writing>,
 }
@@ -50,6 +52,11 @@ impl MemoryKekStore {
                 row.state = state;
             }
         }
+    }
+
+    /// Says how many recordings need a KEK; none unless said.
+    pub fn set_needed(&self, tenant: &TenantId, id: &KekId, recordings: u64) {
+        lock(&self.needed).insert((tenant.clone(), id.clone()), recordings);
     }
 
     /// How it writes from now on.
@@ -186,6 +193,35 @@ impl KekStore for MemoryKekStore {
         }
         let found = keks.iter_mut().find(|r| r.tenant == *tenant && is_it(r));
         Ok(found.map(|row| row.state = state).is_some())
+    }
+
+    async fn retire_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+        recordings: u64,
+    ) -> Result<Retirement, StoreError> {
+        let mut keks = lock(&self.keks);
+        let found = keks
+            .iter_mut()
+            .find(|r| r.tenant == *tenant && r.provider == *provider && r.kek.id == *id);
+        let Some(row) = found else {
+            return Ok(Retirement::Unknown);
+        };
+        if row.state == KekState::Current {
+            return Ok(Retirement::Current);
+        }
+        let needed = (tenant.clone(), id.clone());
+        let needed = lock(&self.needed).get(&needed).copied().unwrap_or(0);
+        if row.state != KekState::Retired && needed != recordings {
+            return Ok(Retirement::InUse { recordings: needed });
+        }
+        row.state = KekState::Retired;
+        row.kek.sealed.clear();
+        let place = (tenant.clone(), provider.clone(), id.as_str().to_owned());
+        lock(&self.sealed).remove(&place);
+        Ok(Retirement::Retired)
     }
 
     async fn sealed_key(

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use keyreel_format::KekId;
-use keyreel_keys::{Kek, KekState, KeyConfiguration, Policy, Registration, SealedKey, StoreError};
+use keyreel_keys::{
+    Kek, KekState, KeyConfiguration, Policy, Registration, Retirement, SealedKey, StoreError,
+};
 
-use super::{new_tenant, provider, tenant};
+use super::{new_tenant, provider, recording, tenant};
 use crate::Error;
 use crate::catalogue::Catalogue;
 
@@ -188,6 +190,77 @@ pub async fn keks(catalogue: Arc<dyn Catalogue>) {
         Some(lkm),
         "a tenant's provider is its current KEK's"
     );
+}
+
+/// A KEK is retired when exactly as many recordings need it as was said, and never the current one;
+/// what opens its private key goes, and nothing is added under it any more.
+pub async fn retired_keks(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "retired").await;
+    let other = new_tenant(&*catalogue, "retired-other").await;
+    let managed = provider("managed");
+    let kek = |id: &str| Kek {
+        id: KekId::parse(id).expect("a valid name"),
+        algorithm: "rsa-oaep-sha256".to_owned(),
+        public_key: vec![1, 2, 3],
+        sealed: vec![("blob".to_owned(), vec![7; 40])],
+        attributes: Vec::new(),
+    };
+    let private = SealedKey {
+        algorithm: "rsa-oaep-sha256".to_owned(),
+        sealed: vec![9; 100],
+    };
+    for of in [&tenant, &other] {
+        for id in ["kek/1", "kek/2"] {
+            let put = catalogue.put_current_kek(of, &managed, &kek(id), 0).await;
+            put.expect("put_current_kek");
+            let put = catalogue.put_sealed_key(of, &managed, id, &private).await;
+            put.expect("put_sealed_key");
+        }
+    }
+    for id in ["a", "b"] {
+        let row = recording(&tenant, id, 0);
+        catalogue.add_recording(&row).await.expect("add_recording");
+    }
+    let retire = async |id: &str, recordings| {
+        let id = kek(id).id;
+        let retired = catalogue.retire_kek(&tenant, &managed, &id, recordings);
+        retired.await.expect("retire_kek")
+    };
+    assert_eq!(retire("kek/9", 0).await, Retirement::Unknown);
+    assert_eq!(retire("kek/2", 0).await, Retirement::Current);
+    let two = Retirement::InUse { recordings: 2 };
+    for wrong in [0, 1, 3] {
+        assert_eq!(retire("kek/1", wrong).await, two);
+    }
+    let found = catalogue.sealed_key(&tenant, &managed, "kek/1").await;
+    assert!(found.expect("sealed_key").is_some(), "nothing was changed");
+
+    assert_eq!(retire("kek/1", 2).await, Retirement::Retired);
+    assert_eq!(retire("kek/1", 0).await, Retirement::Retired, "as before");
+    let found = catalogue.sealed_key(&tenant, &managed, "kek/1").await;
+    assert_eq!(found.expect("sealed_key"), None);
+    let (retired, state) = catalogue
+        .kek(&tenant, &managed, &kek("kek/1").id)
+        .await
+        .expect("kek")
+        .expect("it is still known");
+    assert_eq!((state, retired.sealed), (KekState::Retired, Vec::new()));
+    assert_eq!(retired.public_key, kek("kek/1").public_key);
+    let late = catalogue
+        .add_recording(&recording(&tenant, "late", 0))
+        .await;
+    assert!(matches!(late, Err(Error::Retired { .. })), "{late:?}");
+    let used = kek("kek/1");
+    let again = catalogue.put_current_kek(&tenant, &managed, &used, 0).await;
+    assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
+    // Another tenant's KEK of the same name is untouched.
+    let found = catalogue.sealed_key(&other, &managed, "kek/1").await;
+    assert!(found.expect("sealed_key").is_some());
+    let others = recording(&other, "late", 0);
+    catalogue
+        .add_recording(&others)
+        .await
+        .expect("add_recording");
 }
 
 /// A key configuration is its tenant's own; putting it again replaces what it says, no more.

@@ -152,14 +152,39 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) async fn finish(mut self) -> Result<ObjectVersion, Error> {
+    pub(super) async fn finish(self) -> Result<ObjectVersion, Error> {
+        self.finish_by(|from, to| fs::rename(from, to)).await
+    }
+
+    /// As [`Writer::finish`], where nothing has the name yet.
+    pub(super) async fn finish_new(self) -> Result<ObjectVersion, Error> {
+        let path = self.path.clone();
+        let finished = self.finish_by(rename_new).await;
+        finished.map_err(|error| match &error {
+            Error::Object { source, .. }
+                if source
+                    .downcast_ref::<io::Error>()
+                    .is_some_and(|error| error.kind() == io::ErrorKind::AlreadyExists) =>
+            {
+                Error::Exists {
+                    what: format!("object {path}"),
+                }
+            }
+            _ => error,
+        })
+    }
+
+    async fn finish_by(
+        mut self,
+        name: impl FnOnce(&Path, &Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<ObjectVersion, Error> {
         let rest = std::mem::take(&mut self.gathered);
         let mut file = self.settle().await?;
         let Self { path, target, .. } = self;
         blocking(&path.clone(), move || {
             file.file.write_all(&rest)?;
             file.file.sync_all()?;
-            fs::rename(&file.path, &target)?;
+            name(&file.path, &target)?;
             file.named = true;
             if let Some(folder) = target.parent() {
                 sync_folder(folder)?;
@@ -286,6 +311,22 @@ async fn blocking<T: Send + 'static>(
         },
         _ => Error::object(path, error),
     })
+}
+
+/// Gives a file its name if nothing has it.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::EXIST) => return Err(io::ErrorKind::AlreadyExists.into()),
+            // A file system that cannot; all the others can link.
+            Err(_) => {}
+        }
+    }
+    fs::hard_link(from, to)?;
+    fs::remove_file(from)
 }
 
 #[cfg(unix)]

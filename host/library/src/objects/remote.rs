@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use object_store::{
+    GetOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, WriteMultipart,
+};
 use url::Url;
 
 use super::ObjectVersion;
@@ -57,6 +59,23 @@ impl Store {
             upload: None,
             len: 0,
         })
+    }
+
+    pub(super) async fn put_new(&self, path: &str, bytes: Bytes) -> Result<ObjectVersion, Error> {
+        let len = bytes.len() as u64;
+        let options = PutOptions::from(PutMode::Create);
+        let location = self.location(path);
+        match self.inner.put_opts(&location, bytes.into(), options).await {
+            Ok(result) => Ok(ObjectVersion {
+                path: path.to_owned(),
+                etag: result.e_tag.unwrap_or_default(),
+                len,
+            }),
+            Err(object_store::Error::AlreadyExists { .. }) => Err(Error::Exists {
+                what: format!("object {path}"),
+            }),
+            Err(error) => Err(failed(path, error)),
+        }
     }
 
     pub(super) async fn head(&self, path: &str) -> Result<ObjectVersion, Error> {

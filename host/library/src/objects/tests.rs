@@ -28,6 +28,14 @@ async fn a_handle_never_mixes_two_versions() {
     }
 }
 
+#[tokio::test]
+async fn a_new_object_replaces_nothing() {
+    let (_folder, stores) = stores();
+    for store in stores {
+        new_objects(&store).await;
+    }
+}
+
 /// `tests/third-party/s3.py cargo test -p keyreel-library --features s3 s3_does -- --ignored`
 #[cfg(feature = "s3")]
 #[tokio::test]
@@ -49,6 +57,7 @@ async fn s3_does_the_same() {
     let store = Objects::open_with("s3://keyreel/some/prefix", options).unwrap();
     whole_objects(&store).await;
     pinned_versions(&store).await;
+    new_objects(&store).await;
 }
 
 async fn whole_objects(store: &Objects) {
@@ -97,6 +106,30 @@ async fn whole_objects(store: &Objects) {
         store.get(path, None).await,
         Err(Error::NotFound { .. })
     ));
+}
+
+/// Of many who write the same new object at once, one does.
+async fn new_objects(store: &Objects) {
+    let path = "tenant/recording/media.krc.key.1";
+    let tries = (0..8u8).map(|n| store.put_new(path, Bytes::from(vec![n; 700])));
+    let results = futures::future::join_all(tries).await;
+    let won: Vec<u8> = (0..8u8)
+        .zip(&results)
+        .filter(|(_, result)| result.is_ok())
+        .map(|(n, _)| n)
+        .collect();
+    assert_eq!(won.len(), 1, "{results:?}");
+    for lost in results.iter().filter_map(|result| result.as_ref().err()) {
+        assert!(matches!(lost, Error::Exists { .. }), "{lost}");
+    }
+    let handle = store.get(path, None).await.unwrap();
+    let found = handle.read(0..700, BytesMut::new()).await.unwrap();
+    assert_eq!(found[..], [won[0]; 700], "the first one's");
+    let listed = store.list("tenant/recording").await.unwrap();
+    assert_eq!(listed, [path], "nothing unfinished is left");
+    store.delete(path).await.unwrap();
+    store.put_new(path, Bytes::from_static(b"x")).await.unwrap();
+    store.delete(path).await.unwrap();
 }
 
 async fn pinned_versions(store: &Objects) {

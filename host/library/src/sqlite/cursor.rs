@@ -10,6 +10,7 @@ use crate::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Recordings,
+    Rewrap,
     Audit,
 }
 
@@ -44,6 +45,7 @@ pub(super) fn decode(kind: Kind, text: &str) -> Result<[i64; 2], Error> {
 fn tag(kind: Kind) -> u8 {
     match kind {
         Kind::Recordings => b'r',
+        Kind::Rewrap => b'w',
         Kind::Audit => b'a',
     }
 }

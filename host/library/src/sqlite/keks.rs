@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 use keyreel_keys::{
-    Kek, KekRecord, KekState, KekStore, KeyConfiguration, Registration, SealedKey, StoreError,
-    Succession,
+    Kek, KekRecord, KekState, KekStore, KeyConfiguration, Registration, Retirement, SealedKey,
+    StoreError, Succession,
 };
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{Connection as _, QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::{SqliteCatalogue, backend, exists, parsed, rotation, to_i64};
 use crate::Error;
@@ -116,6 +116,40 @@ impl KekStore for SqliteCatalogue {
         .await
         .map_err(|error| exists(error, || format!("a current KEK of {tenant}")))?;
         Ok(set.rows_affected() > 0)
+    }
+
+    async fn retire_kek(
+        &self,
+        tenant: &TenantId,
+        provider: &ProviderId,
+        id: &KekId,
+        recordings: u64,
+    ) -> Result<Retirement, StoreError> {
+        let Some(tenant) = self.tenant_key(tenant).await? else {
+            return Ok(Retirement::Unknown);
+        };
+        let mut write = self.write.acquire().await.map_err(store)?;
+        // What a deleted row held is overwritten, in the file as soon as the log is folded in.
+        sqlx::query("PRAGMA secure_delete = ON")
+            .execute(&mut *write)
+            .await
+            .map_err(store)?;
+        let retired = retire(&mut write, tenant, (provider, id), recordings).await;
+        if matches!(retired, Ok(Retirement::Retired)) {
+            // The log holds what the pages held before: it goes too. A reader that is in its way
+            // is no failure: it is folded in later then.
+            let folded = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+                .execute(&mut *write)
+                .await;
+            if let Err(error) = folded {
+                tracing::warn!(%error, "the write-ahead log could not be emptied");
+            }
+        }
+        sqlx::query("PRAGMA secure_delete = OFF")
+            .execute(&mut *write)
+            .await
+            .map_err(store)?;
+        retired
     }
 
     async fn key_configuration(
@@ -312,6 +346,55 @@ pub(super) async fn make_current(
         .await
         .map_err(backend)?;
     Ok(())
+}
+
+async fn retire(
+    write: &mut SqliteConnection,
+    tenant: i64,
+    (provider, id): (&ProviderId, &KekId),
+    recordings: u64,
+) -> Result<Retirement, StoreError> {
+    let mut tx = write.begin_with("BEGIN IMMEDIATE").await.map_err(store)?;
+    let found: Option<(String, i64)> = sqlx::query_as(
+        "SELECT state, (SELECT count(*) FROM recording r INDEXED BY recording_kek \
+         WHERE r.tenant = k.tenant AND r.provider = k.provider AND r.kek = k.id) \
+         FROM kek k WHERE tenant = ? AND provider = ? AND id = ?",
+    )
+    .bind(tenant)
+    .bind(provider.as_str())
+    .bind(id.as_str())
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(store)?;
+    let Some((state, needed)) = found else {
+        return Ok(Retirement::Unknown);
+    };
+    let needed = u64::try_from(needed).unwrap_or(u64::MAX);
+    match state.as_str() {
+        "current" => return Ok(Retirement::Current),
+        "retired" => {}
+        _ if needed != recordings => return Ok(Retirement::InUse { recordings: needed }),
+        _ => {}
+    }
+    sqlx::query("DELETE FROM sealed_key WHERE tenant = ? AND provider = ? AND name = ?")
+        .bind(tenant)
+        .bind(provider.as_str())
+        .bind(id.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(store)?;
+    sqlx::query(
+        "UPDATE kek SET state = 'retired', sealed = '[]' \
+         WHERE tenant = ? AND provider = ? AND id = ?",
+    )
+    .bind(tenant)
+    .bind(provider.as_str())
+    .bind(id.as_str())
+    .execute(&mut *tx)
+    .await
+    .map_err(store)?;
+    tx.commit().await.map_err(store)?;
+    Ok(Retirement::Retired)
 }
 
 fn configuration_from(row: &SqliteRow) -> Result<KeyConfiguration, Error> {

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use keyreel_format::{BODY_PREFIX_LEN, RecordingId, TenantId};
+use keyreel_format::{BODY_PREFIX_LEN, KekId, ProviderId, RecordingId, TenantId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
@@ -52,6 +52,20 @@ pub(super) async fn add(
         .await
         .map_err(backend)?;
     for (recording, (tenant, details)) in recordings.iter().zip(rows) {
+        let retired: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM kek WHERE tenant = ? AND provider = ? AND id = ? \
+             AND state = 'retired')",
+        )
+        .bind(tenant)
+        .bind(recording.provider.as_str())
+        .bind(recording.kek.as_str())
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(backend)?;
+        if retired {
+            let kek = recording.kek.to_string();
+            return Err(Error::Retired { kek });
+        }
         let start_ms = to_i64("start", recording.start_ms)?;
         if start_ms >= END_MS {
             return Err(Error::invalid("start", "after the year 2248"));
@@ -160,6 +174,56 @@ pub(super) async fn one(
         }
     }
     Ok(None)
+}
+
+/// Those that need a KEK, oldest first.
+pub(super) async fn under(
+    catalogue: &SqliteCatalogue,
+    tenant: &TenantId,
+    (provider, kek): (&ProviderId, &KekId),
+    cursor: Option<&str>,
+    limit: u32,
+) -> Result<Page<Recording>, Error> {
+    let Some(key) = catalogue.tenant_key(tenant).await? else {
+        return Ok(Page {
+            items: Vec::new(),
+            next: None,
+        });
+    };
+    let limit = usize::try_from(limit.clamp(1, 200)).unwrap_or(200);
+    let after = match cursor {
+        Some(text) => cursor::decode(cursor::Kind::Rewrap, text)?[0],
+        None => -1,
+    };
+    let mut select = QueryBuilder::<Sqlite>::new("SELECT ");
+    select
+        .push(COLUMNS)
+        .push(
+            " FROM recording r INDEXED BY recording_kek JOIN tenant t ON t.key = r.tenant \
+             WHERE r.tenant = ",
+        )
+        .push_bind(key)
+        .push(" AND r.provider = ")
+        .push_bind(provider.as_str())
+        .push(" AND r.kek = ")
+        .push_bind(kek.as_str())
+        .push(" AND r.position > ")
+        .push_bind(after)
+        .push(" ORDER BY r.position LIMIT ")
+        .push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+    let rows = select.build().fetch_all(&catalogue.read).await;
+    let mut found = rows
+        .map_err(backend)?
+        .iter()
+        .map(recording_from)
+        .collect::<Result<Vec<_>, _>>()?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let last = found.last().map(|(position, _)| *position).filter(|_| more);
+    Ok(Page {
+        next: last.map(|position| cursor::encode(cursor::Kind::Rewrap, [position, 0])),
+        items: found.into_iter().map(|(_, recording)| recording).collect(),
+    })
 }
 
 pub(super) async fn page(

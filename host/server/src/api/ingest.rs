@@ -12,7 +12,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use keyreel_format::{ContentType, RecordingId};
-use keyreel_library::{Details, Error as LibraryError, Media, NewRecording, ObjectHandle};
+use keyreel_library::{
+    Details, Error as LibraryError, Media, NewRecording, ObjectHandle, Part, Recording,
+    read_key_record,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -291,13 +294,17 @@ impl Failure {
 pub(crate) struct PartQuery {
     /// "media" unless said; "waveform", "transcript".
     part: Option<String>,
+    /// "file" unless said: one file that opens with today's key; "stored": the object as it lies in
+    /// the store; "key-record": what a re-wrap left beside it.
+    #[param(value_type = Option<String>)]
+    form: Option<Form>,
     /// Of this tenant. Needed only where several of the caller's tenants have a recording of this
     /// id.
     tenant: Option<String>,
 }
 
-/// The sealed file itself, as it lies in the store: for an administrator who takes recordings
-/// elsewhere, or opens them without Keyreel. Nothing is unwrapped.
+/// The sealed file itself, under the key that the recording has now: for an administrator who takes
+/// recordings elsewhere, or opens them without Keyreel. Nothing is unwrapped.
 #[utoipa::path(get, path = "/api/v1/recordings/{id}/sealed", tag = "recordings",
     params(("id" = String, Path, description = "The recording's id"), PartQuery),
     responses(
@@ -305,7 +312,7 @@ pub(crate) struct PartQuery {
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another tenant's", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, description = "`ambiguous`: several of the caller's tenants have this id; name one with `tenant`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`ambiguous`: several of the caller's tenants have this id; name one with `tenant`. `conflict`: its keys do not fit into the file", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn sealed(
@@ -320,17 +327,22 @@ pub(crate) async fn sealed(
     info.of(&recording.tenant);
     let wanted = query.part.as_deref().unwrap_or("media");
     let part = recording.parts.iter().find(|p| p.name.as_str() == wanted);
-    let part = part.ok_or_else(no_recording)?;
-    let handle = app.objects().get(&part.object, None).await?;
-    let len = handle.version().len;
+    let part = part.ok_or_else(no_recording)?.clone();
+    let form = query.form.unwrap_or_default();
+    let (start, handle) = stored(&app, recording.clone(), &part, form).await?;
+    let len = match form {
+        Form::KeyRecord => start.len() as u64,
+        Form::File | Form::Stored => handle.version().len,
+    };
     let event = Event::new("recording.sealed.read", admin.access().subject())
         .tenant(&recording.tenant)
         .recording(&recording.id)
         .field("part", part.name.as_str())
         .field("bytes", len)
+        .field("form", form.extension())
         .field("requestId", info.id());
     app.audit().record(event).await?;
-    let mut response = private(Body::from_stream(pieces(handle)));
+    let mut response = private(Body::from_stream(pieces(start, handle, len)));
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -338,8 +350,10 @@ pub(crate) async fn sealed(
     );
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     let name = format!(
-        "attachment; filename=\"{}-{}.krc\"",
-        recording.id, part.name
+        "attachment; filename=\"{}-{}.{}\"",
+        recording.id,
+        part.name,
+        form.extension()
     );
     if let Ok(name) = HeaderValue::from_str(&name.replace('/', "-")) {
         headers.insert(header::CONTENT_DISPOSITION, name);
@@ -347,18 +361,105 @@ pub(crate) async fn sealed(
     Ok(response)
 }
 
-/// The object, as it is asked for. It ends the connection where it cannot be read to its end.
-fn pieces(handle: ObjectHandle) -> impl futures::Stream<Item = Result<Bytes, LibraryError>> {
-    futures::stream::try_unfold((handle, 0), |(handle, at)| async move {
-        let end = handle.version().len.min(at + PIECE);
-        if at == end {
+/// What of a recording's part is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Form {
+    /// One file that opens with the recording's key of today.
+    #[default]
+    File,
+    /// The object as it lies in the store: after a re-wrap, its header still names the key that it
+    /// was sealed with.
+    Stored,
+    /// The key record that counts for it.
+    KeyRecord,
+}
+
+impl Form {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::File | Self::Stored => "krc",
+            Self::KeyRecord => "krc.key",
+        }
+    }
+}
+
+/// What is sent before the object, in the place of as many of its bytes; and the object. Nothing is
+/// unwrapped for it: the re-wrap left the slot's MAC in the catalogue.
+async fn stored(
+    app: &App,
+    mut recording: Recording,
+    part: &Part,
+    form: Form,
+) -> Result<(Bytes, ObjectHandle), Problem> {
+    for _ in 0..REWRAPS_SURVIVED {
+        let handle = app.objects().get(&part.object, None).await?;
+        let generation = recording.generation;
+        match (form, generation) {
+            (Form::Stored, _) | (Form::File, 0) => return Ok((Bytes::new(), handle)),
+            (Form::KeyRecord, 0) => {
+                return Err(Problem::new(
+                    Code::NotFound,
+                    "This recording was not re-wrapped: its file needs no key record.",
+                ));
+            }
+            (Form::File | Form::KeyRecord, _) => {}
+        }
+        let macs = app.catalogue().slot_macs(&recording.tenant, &recording.id);
+        let macs = macs.await?;
+        let mac = macs.iter().find(|mac| mac.part == part.name);
+        let record = read_key_record(app.objects(), &part.object, generation).await;
+        match (record, mac) {
+            (Ok(record), _) if form == Form::KeyRecord => {
+                return Ok((record.to_key_record().into(), handle));
+            }
+            (Ok(record), Some(mac)) if mac.generation == generation => {
+                return Ok((record.slot_with(&mac.mac)?.into(), handle));
+            }
+            (Ok(_), None) => {
+                return Err(Problem::new(
+                    Code::Conflict,
+                    "This recording's keys do not fit into its file. Take the file as it is stored \
+                     and its key record: ?form=stored and ?form=key-record.",
+                ));
+            }
+            // It was just re-wrapped.
+            (Ok(_), Some(_)) | (Err(LibraryError::NotFound { .. }), _) => {}
+            (Err(error), _) => return Err(error.into()),
+        }
+        let tenants = std::slice::from_ref(&recording.tenant);
+        let now = app.catalogue().recording(tenants, &recording.id).await?;
+        recording = now.ok_or_else(no_recording)?;
+    }
+    Err(Problem::new(
+        Code::Unavailable,
+        "The recording was just changed. Try again.",
+    ))
+}
+
+/// `start`, and the rest of the object, as it is asked for. It ends the connection where it cannot
+/// be read to its end.
+fn pieces(
+    start: Bytes,
+    handle: ObjectHandle,
+    len: u64,
+) -> impl futures::Stream<Item = Result<Bytes, LibraryError>> {
+    futures::stream::try_unfold((start, handle, 0), move |(start, handle, at)| async move {
+        if at == 0 && !start.is_empty() {
+            let after = start.len() as u64;
+            return Ok(Some((start, (Bytes::new(), handle, after))));
+        }
+        let end = len.min(at + PIECE);
+        if at >= end {
             return Ok(None);
         }
         let piece = handle.read(at..end, BytesMut::new()).await?;
-        Ok(Some((piece.freeze(), (handle, end))))
+        Ok(Some((piece.freeze(), (start, handle, end))))
     })
 }
 
+/// How many re-wraps in a row one request sits out.
+const REWRAPS_SURVIVED: u32 = 3;
 const PIECE: u64 = 256 << 10;
 /// Bytes of a conversation's id, a queue, a subject.
 const MAX_NAME: usize = 256;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use keyreel_format::{PartName, Reader};
-use keyreel_keys::{DekLease, DekRequest};
+use keyreel_keys::DekLease;
 use keyreel_library::Recording;
 use keyreel_net::Abort;
 
+use super::asking::Asking;
 use super::multipart::Segment;
 use super::sealed::{Sealed, object_problem};
 use super::stream::{MediaBody, Source};
@@ -36,10 +37,17 @@ impl Listener {
         sealed: Arc<Sealed>,
         segments: VecDeque<Segment>,
     ) -> Result<MediaBody, Problem> {
-        let request = self.request(&sealed);
-        let lease = match self.app.keyring().lease(&request).await {
+        let mut asking = Asking::new(
+            self.app.clone(),
+            self.recording.clone(),
+            self.part.clone(),
+            &sealed,
+            &self.subject,
+            &self.request_id,
+        );
+        let lease = match asking.lease().await {
             Ok(lease) => lease,
-            Err(error) => return Err(self.note_damage(error.into()).await),
+            Err(problem) => return Err(self.note_damage(problem).await),
         };
         let reader = match self.reader(&sealed, &lease).await {
             Ok(reader) => reader,
@@ -56,21 +64,8 @@ impl Listener {
                 &self.request_id,
             )
             .await?;
-        let source = Source::new(self, sealed, reader, request, lease, listening, segments);
+        let source = Source::new(self, sealed, reader, asking, lease, listening, segments);
         source.start().await
-    }
-
-    /// What the keyring is asked for. The tenant is the catalogue's word, never the header's.
-    fn request(&self, sealed: &Sealed) -> DekRequest {
-        let key_block = sealed.key_block();
-        DekRequest {
-            tenant: self.recording.tenant.clone(),
-            recording: self.recording.id.clone(),
-            generation: key_block.generation,
-            recipients: key_block.recipients.clone(),
-            subject: self.subject.clone(),
-            request_id: self.request_id.clone(),
-        }
     }
 
     async fn reader(&self, sealed: &Sealed, lease: &DekLease) -> Result<Arc<Reader>, Problem> {
@@ -93,7 +88,8 @@ impl Listener {
         self.app.metrics().integrity_failed();
         let parts = &self.recording.parts;
         if let Some(part) = parts.iter().find(|part| part.name == self.part) {
-            self.app.library().forget(part).await;
+            let generation = self.recording.generation;
+            self.app.library().forget(part, generation).await;
         }
         let event = Event::new("integrity.failed", &self.subject)
             .tenant(&self.recording.tenant)

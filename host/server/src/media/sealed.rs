@@ -7,12 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use keyreel_format::{
-    BODY_PREFIX_LEN, CiphertextLen, Dek, Header, KeyBlock, Reader, SLOT_LEN, UnverifiedHeader,
-};
-use keyreel_library::{Error as LibraryError, ObjectHandle, Objects, Part, Recording};
+use keyreel_format::{Dek, Header, KeyBlock, Reader};
+use keyreel_library::{Error as LibraryError, Head, Objects, Part, Recording};
 use moka::future::Cache;
-use subtle::ConstantTimeEq as _;
 
 use super::buffers::Buffers;
 use super::conditions::{END_OF_DATES_MS, Validators};
@@ -22,16 +19,15 @@ use crate::settings::PlaybackSettings;
 /// The objects, and what is remembered of them.
 pub(crate) struct Library {
     objects: Objects,
-    opened: Cache<String, Arc<Sealed>>,
+    /// By path and generation.
+    opened: Cache<(String, u32), Arc<Sealed>>,
     buffers: Buffers,
     span_len: usize,
 }
 
 /// One version of one sealed object, open.
 pub(super) struct Sealed {
-    handle: ObjectHandle,
-    header: UnverifiedHeader,
-    prefix: [u8; BODY_PREFIX_LEN],
+    head: Head,
     validators: Validators,
     plaintext_len: u64,
     /// Set once a DEK has verified the header's MAC.
@@ -74,18 +70,19 @@ impl Library {
         recording: &Recording,
         part: &Part,
     ) -> Result<Arc<Sealed>, Problem> {
-        let known = self.opened.get(&part.object).await;
+        let key = (part.object.clone(), recording.generation);
+        let known = self.opened.get(&key).await;
         let sealed = match known {
             Some(sealed) => sealed,
             None => {
-                let sealed = Arc::new(Sealed::open(&self.objects, &part.object).await?);
-                self.opened
-                    .insert(part.object.clone(), sealed.clone())
-                    .await;
+                let sealed = Sealed::open(&self.objects, &key.0, key.1).await?;
+                let sealed = Arc::new(sealed);
+                self.opened.insert(key, sealed.clone()).await;
                 sealed
             }
         };
-        sealed.check(recording, part)?;
+        let checked = sealed.head.check(recording, part);
+        checked.map_err(object_problem)?;
         Ok(sealed)
     }
 
@@ -99,30 +96,27 @@ impl Library {
     }
 
     /// Forgets an object that turned out to be damaged: it may be mended.
-    pub(super) async fn forget(&self, part: &Part) {
-        self.opened.invalidate(&part.object).await;
+    pub(super) async fn forget(&self, part: &Part, generation: u32) {
+        let key = (part.object.clone(), generation);
+        self.opened.invalidate(&key).await;
     }
 }
 
 impl Sealed {
-    async fn open(objects: &Objects, path: &str) -> Result<Self, Problem> {
-        let handle = objects.get(path, None).await.map_err(object_problem)?;
-        let len = handle.version().len;
-        let (header, prefix) = read_head(&handle).await?;
-        let plaintext_len = CiphertextLen::of_object(len, header.slot_len())?
-            .plaintext()
-            .bytes();
-        let identity = header.identity();
+    async fn open(objects: &Objects, path: &str, generation: u32) -> Result<Self, Problem> {
+        let head = Head::read(objects, path, generation).await;
+        let head = head.map_err(object_problem)?;
+        let plaintext_len = head.plaintext_len().map_err(object_problem)?;
+        let identity = head.header.identity();
         // Not authenticated yet: anything may stand there.
         if identity.created_ms >= END_OF_DATES_MS {
             return Err(damaged(path, "its date is beyond the year 9999"));
         }
+        // Of the plaintext, which is the same in every generation.
         let etag = format!("\"{}\"", hex::encode(identity.object_id));
         Ok(Self {
             validators: Validators::new(etag, identity.created_ms),
-            handle,
-            header,
-            prefix,
+            head,
             plaintext_len,
             verified: OnceLock::new(),
             reader: Mutex::default(),
@@ -130,46 +124,8 @@ impl Sealed {
         })
     }
 
-    /// Whether the object is the one that the catalogue means. The header is not authenticated
-    /// yet: this keeps a planted file from steering one tenant's key to another's provider. Nor
-    /// would its authenticity be enough, since anybody can wrap a DEK of their own to a KEK's
-    /// public key: the body's salt and commitment tell which DEK the recording was sealed under.
-    fn check(&self, recording: &Recording, part: &Part) -> Result<(), Problem> {
-        let identity = self.header.identity();
-        let wrong = if identity.tenant != recording.tenant {
-            "its tenant is another"
-        } else if identity.recording != recording.id {
-            "its recording is another"
-        } else if identity.part != part.name {
-            "its part is another"
-        } else if identity.content_type != part.content_type {
-            "its content type is another"
-        } else if self.plaintext_len != part.plaintext_len {
-            "its length is another"
-        } else if !self.names_kek_of(recording) {
-            "it names none of the recording's KEK"
-        } else if !self.begins_as(part) {
-            "its body is another"
-        } else {
-            return Ok(());
-        };
-        Err(damaged(&part.object, wrong))
-    }
-
-    fn names_kek_of(&self, recording: &Recording) -> bool {
-        self.key_block().recipients.iter().any(|recipient| {
-            recipient.provider == recording.provider && recipient.kek == recording.kek
-        })
-    }
-
-    /// Recordings from before the catalogue kept this are taken at their header's word.
-    fn begins_as(&self, part: &Part) -> bool {
-        part.body_prefix
-            .is_none_or(|known| known.ct_eq(&self.prefix).into())
-    }
-
     pub(super) fn key_block(&self) -> &KeyBlock {
-        self.header.key_block()
+        self.head.header.key_block()
     }
 
     pub(super) fn validators(&self) -> &Validators {
@@ -190,8 +146,8 @@ impl Sealed {
             return Ok(reader.clone());
         }
         let header = self.verified(dek)?;
-        let len = self.handle.version().len;
-        let reader = Arc::new(Reader::new(header, dek, &self.prefix, len)?);
+        let len = self.head.handle.version().len;
+        let reader = Arc::new(Reader::new(header, dek, &self.head.prefix, len)?);
         *kept = Some((Arc::downgrade(dek), reader.clone()));
         Ok(reader)
     }
@@ -210,7 +166,7 @@ impl Sealed {
         if let Some(header) = self.verified.get() {
             return Ok(header);
         }
-        let header = self.header.clone().verify(dek)?;
+        let header = self.head.header.clone().verify(dek)?;
         Ok(self.verified.get_or_init(|| header))
     }
 
@@ -227,43 +183,8 @@ impl Sealed {
         range: Range<u64>,
         buffer: BytesMut,
     ) -> Result<BytesMut, LibraryError> {
-        self.handle.read(range, buffer).await
+        self.head.handle.read(range, buffer).await
     }
-}
-
-/// The header slot and the body's first bytes, with one read unless the slot is a long one.
-async fn read_head(
-    handle: &ObjectHandle,
-) -> Result<(UnverifiedHeader, [u8; BODY_PREFIX_LEN]), Problem> {
-    let path = &handle.version().path;
-    let mut wanted = SLOT_LEN + BODY_PREFIX_LEN as u64;
-    for _ in 0..2 {
-        let end = wanted.min(handle.version().len);
-        let head = handle
-            .read(0..end, BytesMut::new())
-            .await
-            .map_err(object_problem)?;
-        match Header::parse(&head) {
-            Ok(header) => {
-                let slot_len = usize::try_from(header.slot_len()).unwrap_or(usize::MAX);
-                let prefix = head
-                    .get(slot_len..)
-                    .and_then(<[u8]>::first_chunk::<BODY_PREFIX_LEN>);
-                if let Some(prefix) = prefix {
-                    return Ok((header, *prefix));
-                }
-                wanted = header.slot_len() + BODY_PREFIX_LEN as u64;
-            }
-            Err(keyreel_format::Error::Incomplete { needed }) => {
-                wanted = needed.saturating_add(BODY_PREFIX_LEN as u64);
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if wanted <= end || end == handle.version().len {
-            break;
-        }
-    }
-    Err(damaged(path, "it ends within its header"))
 }
 
 /// What a failing object store is to a listener.
@@ -279,6 +200,10 @@ pub(super) fn object_problem(error: LibraryError) -> Problem {
             "The recording was just changed. Try again.",
         )
         .inward(error),
+        LibraryError::Sealed { source, .. } => Problem::from(source.clone()).inward(error),
+        LibraryError::Unverified { .. } => {
+            Problem::from(keyreel_format::Error::Integrity).inward(error)
+        }
         _ => Problem::new(
             Code::Unavailable,
             "The store of recordings does not answer.",

@@ -15,10 +15,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use keyreel_format::{Opened, Reader};
-use keyreel_keys::{DekLease, DekRequest};
+use keyreel_keys::DekLease;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::asking::Asking;
 use super::multipart::Segment;
 use super::open::Listener;
 use super::sealed::{Sealed, object_problem};
@@ -35,7 +36,7 @@ pub(super) struct Source {
     listener: Listener,
     sealed: Arc<Sealed>,
     reader: Arc<Reader>,
-    request: DekRequest,
+    asking: Asking,
     lease: DekLease,
     /// When the DEK is asked for again.
     renew_at: Instant,
@@ -68,7 +69,7 @@ impl Source {
         listener: Listener,
         sealed: Arc<Sealed>,
         reader: Arc<Reader>,
-        request: DekRequest,
+        asking: Asking,
         lease: DekLease,
         listening: Listening,
         segments: VecDeque<Segment>,
@@ -79,7 +80,7 @@ impl Source {
             listener,
             sealed,
             reader,
-            request,
+            asking,
             lease,
             renew_at,
             listening,
@@ -158,7 +159,7 @@ impl Source {
         if !self.is_due() {
             return Ok(());
         }
-        self.lease = self.listener.app.keyring().lease(&self.request).await?;
+        self.lease = self.asking.lease().await?;
         self.renew_at = renewal(&self.lease);
         Ok(())
     }
@@ -170,18 +171,18 @@ impl Source {
         if self.guard.is_some() {
             return;
         }
-        let (app, request) = (self.listener.app.clone(), self.request.clone());
+        let (app, mut asking) = (self.listener.app.clone(), self.asking.clone());
+        let request_id = self.listener.request_id.clone();
         let abort = self.listener.abort.clone();
         let mut until = self.lease.until();
         let guarding = tokio::spawn(async move {
             loop {
                 tokio::time::sleep_until(until).await;
-                match app.keyring().lease(&request).await {
+                match asking.lease().await {
                     Ok(lease) => until = lease.until().max(Instant::now() + LEAST_PAUSE),
-                    Err(error) => {
-                        let class = error.class().as_str();
-                        let request_id = request.request_id;
-                        tracing::info!(request_id, class, "the key is gone: its stream is cut");
+                    Err(problem) => {
+                        let code = problem.code().as_str();
+                        tracing::info!(request_id, code, "the key is gone: its stream is cut");
                         app.metrics().stream_cut();
                         abort.abort();
                         return;
@@ -357,7 +358,7 @@ impl Source {
             Err(problem) => {
                 let problem = self.listener.note_damage(problem).await;
                 tracing::error!(
-                    request_id = self.request.request_id,
+                    request_id = self.listener.request_id,
                     code = problem.code().as_str(),
                     reason = problem.inward_text().unwrap_or_default(),
                     "stream broken off"

@@ -75,6 +75,17 @@ fn of_this_side(error: KeyError) -> Problem {
              administrator enables it.",
             Turn::Administrator,
         ),
+        KeyError::KekInUse { recordings, .. } => {
+            let detail = format!(
+                "{recordings} recordings can be opened with this key alone. Re-wrap them first. To \
+                 lose them for good instead, confirm with \"lose {recordings} recordings\"."
+            );
+            return Problem::new(Code::KeyInUse, detail).inward(&error);
+        }
+        KeyError::KekCurrent { .. } => {
+            let detail = "New recordings are sealed with this key. Make or register another first.";
+            return Problem::new(Code::Conflict, detail).inward(&error);
+        }
         KeyError::NoCurrentKek { .. } => (
             Code::Config,
             "This organisation has no key to seal with. Its administrator has to register or \
@@ -329,6 +340,15 @@ impl From<LibraryError> for Problem {
                 Self::new(Code::BadRequest, "It exists already.").inward(error)
             }
             LibraryError::Damaged { .. } => Self::new(Code::Internal, INTERNAL).inward(error),
+            LibraryError::Retired { .. } => Self::new(
+                Code::Unavailable,
+                "The key was changed while the recording came in. Nothing was kept; send it again.",
+            )
+            .inward(error),
+            LibraryError::Wrap { source } => match source.downcast_ref::<KeyError>() {
+                Some(error) => error.clone().into(),
+                None => Self::new(Code::Internal, INTERNAL).inward(error),
+            },
             _ => Self::new(
                 Code::Unavailable,
                 "The catalogue does not answer. Try again shortly.",

@@ -3,7 +3,7 @@
 
 use keyreel_format::wrap::WrapAlgorithm;
 use keyreel_keys::KekRecord;
-use keyreel_library::{RotationPeriod, RotationSchedule};
+use keyreel_library::{KekCount, RotationPeriod, RotationSchedule};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -45,6 +45,8 @@ pub struct KeyVersion {
     pub date_created: String,
     /// The configuration that it was made or registered with.
     pub configuration: Option<String>,
+    /// How many recordings can be opened with it alone.
+    pub recordings: u64,
 }
 
 /// When a tenant's key is changed.
@@ -83,14 +85,24 @@ impl KeyRotationSchedule {
     }
 }
 
-/// KEKs, in their order.
+/// KEKs, in their order, with how many recordings need each.
 #[must_use]
-pub fn key_versions(keks: &[KekRecord]) -> Vec<KeyVersion> {
-    keks.iter().map(KeyVersion::from).collect()
+pub fn key_versions(keks: &[KekRecord], needed: &[KekCount]) -> Vec<KeyVersion> {
+    let needed_by = |record: &KekRecord| {
+        let mut needed = needed.iter();
+        let found =
+            needed.find(|count| count.provider == record.provider && count.kek == record.kek.id);
+        found.map_or(0, |count| count.recordings)
+    };
+    keks.iter()
+        .map(|record| KeyVersion::new(record, needed_by(record)))
+        .collect()
 }
 
-impl From<&KekRecord> for KeyVersion {
-    fn from(record: &KekRecord) -> Self {
+impl KeyVersion {
+    /// A KEK that so many recordings need.
+    #[must_use]
+    pub fn new(record: &KekRecord, recordings: u64) -> Self {
         let kek = &record.kek;
         let algorithm = WrapAlgorithm::parse(&kek.algorithm).ok();
         Self {
@@ -105,6 +117,7 @@ impl From<&KekRecord> for KeyVersion {
             state: record.state.as_str().to_owned(),
             date_created: time(record.created_ms),
             configuration: kek.configuration().map(str::to_owned),
+            recordings,
         }
     }
 }

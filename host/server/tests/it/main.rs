@@ -21,5 +21,6 @@ mod key_changes;
 mod keys;
 mod media;
 mod operate;
+mod rewrap;
 mod rotation;
 mod tls;

@@ -192,6 +192,9 @@ pub(crate) struct EncryptionKey {
     pub(crate) wrap_algorithm: String,
     /// "current", "previous", "disabled" or "retired".
     pub(crate) state: String,
+    /// How many recordings can be opened with it alone, where keys are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recordings: Option<u64>,
     /// Where it is listed.
     pub(crate) self_uri: String,
 }
@@ -217,6 +220,7 @@ impl EncryptionKey {
             provider: record.provider.to_string(),
             wrap_algorithm: kek.algorithm.clone(),
             state: record.state.as_str().to_owned(),
+            recordings: None,
             self_uri: "/api/v2/recording/recordingkeys".to_owned(),
         }
     }

@@ -155,7 +155,7 @@ pub(super) fn named(
     Ok(tenant.clone())
 }
 
-fn key(name: &KeyName) -> Result<(ProviderId, KekId), Problem> {
+pub(super) fn key(name: &KeyName) -> Result<(ProviderId, KekId), Problem> {
     let bad = |detail: String| Problem::new(Code::BadRequest, detail);
     let provider =
         ProviderId::parse(&name.provider).map_err(|error| bad(format!("provider: {error}.")))?;
@@ -165,7 +165,7 @@ fn key(name: &KeyName) -> Result<(ProviderId, KekId), Problem> {
 
 /// Cuts the streams whose keys were purged, and lets go of what was derived from keys. How many
 /// plays it cut.
-async fn cut(app: &App, tenant: &TenantId) -> usize {
+pub(super) async fn cut(app: &App, tenant: &TenantId) -> usize {
     let mut cut = 0;
     for play in app.plays().streaming() {
         if play.grant().tenant == *tenant {

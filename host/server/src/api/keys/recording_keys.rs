@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::model::{EncryptionKey, LocalKeyInput};
 use super::pages::{Listing, PageQuery};
+use super::rewrap::Needed;
 use super::{asker, event, row, to_its_end};
 use crate::access::Administered;
 use crate::api::session::private;
@@ -35,10 +36,14 @@ pub(crate) async fn list(
     let keks = keks.map_err(RegistrationError::from)?;
     let known = catalogue.key_configurations(tenant).await;
     let known = known.map_err(RegistrationError::from)?;
+    let needed = Needed::of(catalogue, tenant).await?;
     let keys = keks.iter().map(|record| {
         let id = record.kek.configuration();
         let configuration = known.iter().find(|known| Some(known.id.as_str()) == id);
-        EncryptionKey::new(record, configuration)
+        EncryptionKey {
+            recordings: Some(needed.by(record)),
+            ..EncryptionKey::new(record, configuration)
+        }
     });
     let page = query.page("/api/v2/recording/recordingkeys", keys.collect())?;
     Ok(private(Json(page)))

@@ -1,0 +1,320 @@
+//! Re-wraps: a tenant's recordings moved from old KEKs to the current one. Their bodies are not
+//! touched: beside each object a small key record is written, then the catalogue moves to it.
+//!
+//! ```text
+//! start ─▶ a row in the catalogue ─▶ whichever node claims it walks the recordings (`job`)
+//!                                     each: unwrap ─ verify ─ wrap ─ write ─ commit (`recording`)
+//! ```
+//! Killed at any moment, nothing is lost: what is in the catalogue is whole, and the next node that
+//! claims the job goes on with what is left.
+//! And the end of a KEK that no recording needs any more.
+//! Not for: making KEKs (see `keyreel-keys`).
+
+mod job;
+mod recording;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use keyreel_format::{KekId, ProviderId, TenantId};
+use keyreel_keys::{Clock, KekRecord, KeyError, Keyring};
+use serde_json::{Map, Value};
+use tokio::task::JoinSet;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::catalogue::{AuditEvent, Catalogue, KekCount, Lease, RewrapJob};
+use crate::{Error, Objects};
+
+/// How many recordings a second are taken on where nothing else is said.
+pub const DEFAULT_PER_SECOND: u32 = 50;
+/// How many may be asked for.
+pub const MAX_PER_SECOND: u32 = 10_000;
+
+/// How long a node holds a job without a word.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often a node looks for jobs that nobody holds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// On whose behalf, for the audit log.
+#[derive(Debug, Clone, Default)]
+pub struct By {
+    /// Who, as an opaque id.
+    pub subject: String,
+    /// Names the request in logs.
+    pub request_id: String,
+    /// The id of what opened the door to them.
+    pub credential: Option<String>,
+}
+
+impl By {
+    /// What a job does for whoever started it.
+    fn job(subject: &str) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            request_id: format!("rewrap-{}", Uuid::new_v4().simple()),
+            credential: None,
+        }
+    }
+}
+
+/// Moves recordings to the current KEK. Cheap to clone.
+#[derive(Clone)]
+pub struct Rewrapper {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalogue: Arc<dyn Catalogue>,
+    objects: Objects,
+    keyring: Arc<Keyring>,
+    clock: Arc<dyn Clock>,
+    /// Names this process in the catalogue.
+    owner: String,
+    /// Whose jobs run here.
+    running: Mutex<HashSet<TenantId>>,
+}
+
+impl Rewrapper {
+    /// With the parts that it works on.
+    #[must_use]
+    pub fn new(
+        catalogue: Arc<dyn Catalogue>,
+        objects: Objects,
+        keyring: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let inner = Inner {
+            catalogue,
+            objects,
+            keyring,
+            clock,
+            owner: Uuid::new_v4().to_string(),
+            running: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Starts the tenant's re-wrap, or lets one that was stopped go on. A node that looks for jobs
+    /// takes it up: see [`Rewrapper::work`] and [`Rewrapper::run`].
+    ///
+    /// # Errors
+    /// [`Error::Wrap`] where the tenant has no current KEK; [`Error::Backend`].
+    pub async fn start(
+        &self,
+        tenant: &TenantId,
+        by: &By,
+        per_second: Option<u32>,
+    ) -> Result<RewrapJob, Error> {
+        let inner = &self.inner;
+        let before = inner.catalogue.rewrap_job(tenant).await?;
+        let per_second = per_second
+            .or_else(|| before.map(|job| job.per_second))
+            .unwrap_or(DEFAULT_PER_SECOND)
+            .clamp(1, MAX_PER_SECOND);
+        let (_, old) = inner.old_keks(tenant).await?;
+        let left = old.iter().map(|count| count.recordings).sum();
+        let mut event = inner.event("keys.rewrap.started", tenant, by);
+        let fields = &mut event.fields;
+        fields.insert("recordings".to_owned(), Value::from(left));
+        fields.insert("perSecond".to_owned(), Value::from(per_second));
+        inner.catalogue.append_audit(&[event]).await?;
+        let (subject, now_ms) = (&by.subject, inner.clock.now_ms());
+        let started = inner
+            .catalogue
+            .start_rewrap(tenant, subject, per_second, left, now_ms);
+        started.await
+    }
+
+    /// Stops the tenant's re-wrap where it is; recordings under way are finished.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub async fn stop(&self, tenant: &TenantId, by: &By) -> Result<Option<RewrapJob>, Error> {
+        let inner = &self.inner;
+        let event = inner.event("keys.rewrap.stopped", tenant, by);
+        inner.catalogue.append_audit(&[event]).await?;
+        inner
+            .catalogue
+            .stop_rewrap(tenant, inner.clock.now_ms())
+            .await
+    }
+
+    /// How the tenant's last re-wrap fares.
+    ///
+    /// # Errors
+    /// [`Error::Backend`].
+    pub async fn job(&self, tenant: &TenantId) -> Result<Option<RewrapJob>, Error> {
+        self.inner.catalogue.rewrap_job(tenant).await
+    }
+
+    /// Retires a KEK for good, with the recordings that still need it: `lost` is their number, as
+    /// the administrator was told and confirmed it; see [`Keyring::retire_kek`]. Recorded before,
+    /// since what is deleted cannot be brought back to be recorded, and after.
+    ///
+    /// # Errors
+    /// [`Error::Wrap`] holds the [`KeyError`] where nothing was changed; [`Error::Backend`].
+    pub async fn retire(
+        &self,
+        tenant: &TenantId,
+        (provider, kek): (&ProviderId, &KekId),
+        lost: u64,
+        by: &By,
+    ) -> Result<KekRecord, Error> {
+        let inner = &self.inner;
+        let event = |action: &str| {
+            let mut event = inner.event(action, tenant, by);
+            let fields = [
+                ("provider", Value::from(provider.as_str())),
+                ("kek", Value::from(kek.as_str())),
+                ("lost", Value::from(lost)),
+            ];
+            for (name, value) in fields {
+                event.fields.insert(name.to_owned(), value);
+            }
+            event
+        };
+        let requested = event("key.retire.requested");
+        inner.catalogue.append_audit(&[requested]).await?;
+        let retired = inner.keyring.retire_kek(tenant, provider, kek, lost).await;
+        let mut outcome = event("key.retired");
+        if let Err(error) = &retired {
+            outcome.outcome = match error {
+                KeyError::KekInUse { .. } => "in-use",
+                KeyError::KekCurrent { .. } => "current",
+                other => other.class().as_str(),
+            }
+            .to_owned();
+        }
+        inner.catalogue.append_audit(&[outcome]).await?;
+        retired.map_err(wrap_error)
+    }
+
+    /// Runs the tenant's re-wrap to its end, if it is running and nobody else holds it; `None`
+    /// where somebody does, or there is nothing to run.
+    ///
+    /// # Errors
+    /// The catalogue fails while the job is claimed. Once it is, failures are waited out.
+    pub async fn run(&self, tenant: &TenantId) -> Result<Option<RewrapJob>, Error> {
+        let inner = &self.inner;
+        let Some(_here) = Here::enter(inner, tenant) else {
+            return Ok(None);
+        };
+        let Some(job) = inner.catalogue.claim_rewrap(tenant, &inner.lease()).await? else {
+            return Ok(None);
+        };
+        job::run(inner, tenant, job).await.map(Some)
+    }
+
+    /// Takes up whatever jobs nobody holds, of any tenant, for as long as it is polled.
+    pub async fn work(&self) {
+        let mut jobs = JoinSet::new();
+        loop {
+            match self.inner.to_claim().await {
+                Ok(tenants) => {
+                    for tenant in tenants {
+                        let worker = self.clone();
+                        jobs.spawn(async move {
+                            if let Err(error) = worker.run(&tenant).await {
+                                tracing::warn!(%tenant, %error, "a re-wrap could not be taken up");
+                            }
+                        });
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "no word of re-wraps from the catalogue"),
+            }
+            while jobs.try_join_next().is_some() {}
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl Inner {
+    async fn to_claim(&self) -> Result<Vec<TenantId>, Error> {
+        let mut tenants = self.catalogue.rewraps_to_claim(self.clock.now_ms()).await?;
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.retain(|tenant| !running.contains(tenant));
+        Ok(tenants)
+    }
+
+    fn lease(&self) -> Lease {
+        let now_ms = self.clock.now_ms();
+        let length = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        Lease {
+            owner: self.owner.clone(),
+            now_ms,
+            until_ms: now_ms.saturating_add(length),
+        }
+    }
+
+    /// The KEK that recordings are moved to, and those that some still need.
+    async fn old_keks(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<((ProviderId, KekId), Vec<KekCount>), Error> {
+        let current = self.keyring.current_kek(tenant).await.map_err(wrap_error)?;
+        let mut counts = self.catalogue.recordings_by_kek(tenant).await?;
+        counts.retain(|count| (&count.provider, &count.kek) != (&current.0, &current.1));
+        Ok((current, counts))
+    }
+
+    fn event(&self, action: &str, tenant: &TenantId, by: &By) -> AuditEvent {
+        let at_ms = self.clock.now_ms();
+        let nanos = u32::try_from(at_ms % 1000).unwrap_or(0) * 1_000_000;
+        let at = Timestamp::from_unix(NoContext, at_ms / 1000, nanos);
+        let mut fields = Map::new();
+        let named = [
+            ("requestId", Some(&by.request_id)),
+            ("credential", by.credential.as_ref()),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), Value::from(value.clone()));
+            }
+        }
+        AuditEvent {
+            id: Uuid::new_v7(at).to_string(),
+            at_ms,
+            action: action.to_owned(),
+            tenant: Some(tenant.clone()),
+            subject: by.subject.clone(),
+            recording: None,
+            outcome: "ok".to_owned(),
+            fields,
+        }
+    }
+}
+
+/// A tenant's job runs once in a process.
+struct Here<'a> {
+    inner: &'a Inner,
+    tenant: TenantId,
+}
+
+impl<'a> Here<'a> {
+    fn enter(inner: &'a Inner, tenant: &TenantId) -> Option<Self> {
+        let mut running = inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.insert(tenant.clone()).then(|| Self {
+            inner,
+            tenant: tenant.clone(),
+        })
+    }
+}
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        let running = self.inner.running.lock();
+        let mut running = running.unwrap_or_else(PoisonError::into_inner);
+        running.remove(&self.tenant);
+    }
+}
+
+fn wrap_error(error: KeyError) -> Error {
+    Error::Wrap {
+        source: Box::new(error),
+    }
+}

@@ -1,0 +1,287 @@
+//! One recording from one KEK to another.
+//!
+//! Whatever moment it ends at, the recording opens: its old header counts until the catalogue says
+//! otherwise, and when it does, everything that the new one needs is durable and was read back.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use keyreel_format::{Dek, Header, KeyBlock, MAC_LEN, PartName, Reader};
+use keyreel_keys::{DekRequest, ErrorClass, KeyError, Wrapped, crash};
+use serde_json::Value;
+
+use super::{By, Inner};
+use crate::Error;
+use crate::catalogue::{NextGeneration, Recording};
+use crate::head::{Head, key_record_of, key_record_path};
+
+/// Generations that were passed over in vain before a recording is given up.
+const TRIES: u32 = 32;
+
+/// What became of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is under the current KEK.
+    Moved,
+    /// Somebody else changed it meanwhile.
+    Overtaken,
+}
+
+/// Why a recording was not moved.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// What all of them need does not answer; when to ask again, where that is known.
+    Away(String, Option<Duration>),
+    /// Its key is refused.
+    Refused(String),
+    /// It cannot be read or written now.
+    Unread(String),
+    /// It is damaged, or not what the catalogue means.
+    Damaged(String),
+    /// Nothing can be wrapped with the current KEK.
+    Nothing(String),
+}
+
+/// A part with its header, believed.
+struct Believed {
+    object: String,
+    part: PartName,
+    header: Header,
+}
+
+impl Inner {
+    /// Moves one recording.
+    pub(super) async fn rewrap(
+        &self,
+        recording: &Recording,
+        subject: &str,
+    ) -> Result<Step, Trouble> {
+        let by = By::job(subject);
+        let mut heads = Vec::with_capacity(recording.parts.len());
+        for part in &recording.parts {
+            let head = Head::read(&self.objects, &part.object, recording.generation).await?;
+            head.check(recording, part)?;
+            heads.push(head);
+        }
+        let Some(first) = heads.first() else {
+            return Err(Trouble::Damaged("it has no parts".to_owned()));
+        };
+        let request = DekRequest {
+            tenant: recording.tenant.clone(),
+            recording: recording.id.clone(),
+            generation: recording.generation,
+            recipients: first.header.key_block().recipients.clone(),
+            subject: by.subject.clone(),
+            request_id: by.request_id.clone(),
+        };
+        let dek = self.keyring.unwrap_to_rewrap(request).await?;
+        crash::point("rewrap.unwrapped");
+        let mut parts = Vec::with_capacity(heads.len());
+        for (head, part) in heads.into_iter().zip(&recording.parts) {
+            parts.push(Believed {
+                object: part.object.clone(),
+                part: part.name.clone(),
+                header: believe(head, &dek)?,
+            });
+        }
+        let wrapped = self
+            .keyring
+            .wrap(&recording.tenant, &recording.id, &dek)
+            .await
+            .map_err(|error| match Trouble::from(error) {
+                Trouble::Refused(reason) => Trouble::Nothing(reason),
+                other => other,
+            })?;
+        if wrapped.provider == recording.provider && wrapped.kek == recording.kek {
+            return Ok(Step::Overtaken);
+        }
+        let (generation, slots) = self.write(recording, &parts, &wrapped, &dek).await?;
+        drop(dek);
+        crash::point("rewrap.records-written");
+        let next = NextGeneration {
+            tenant: recording.tenant.clone(),
+            recording: recording.id.clone(),
+            from: recording.generation,
+            to: generation,
+            provider: wrapped.provider.clone(),
+            kek: wrapped.kek.clone(),
+            wrap_algorithm: wrapped.algorithm.name().to_owned(),
+            slots,
+            now_ms: self.clock.now_ms(),
+        };
+        // Where this fails, whether it was done is not known: the records stay.
+        if !self.catalogue.put_generation(&next).await? {
+            self.remove(&parts, generation).await;
+            return Ok(Step::Overtaken);
+        }
+        crash::point("rewrap.committed");
+        self.note_rewrapped(recording, &next, &by).await;
+        self.tidy(recording, generation).await;
+        crash::point("rewrap.cleaned");
+        Ok(Step::Moved)
+    }
+
+    /// Writes the key records of the first generation that is free for all parts. None of them
+    /// counts before the catalogue says so.
+    async fn write(
+        &self,
+        recording: &Recording,
+        parts: &[Believed],
+        wrapped: &Wrapped,
+        dek: &Dek,
+    ) -> Result<(u32, Vec<(PartName, [u8; MAC_LEN])>), Trouble> {
+        let known = parts
+            .iter()
+            .map(|part| part.header.key_block().generation)
+            .fold(recording.generation, u32::max);
+        for generation in (1..=TRIES).filter_map(|step| known.checked_add(step)) {
+            let key_block = KeyBlock {
+                generation,
+                recipients: wrapped.recipients.clone(),
+            };
+            let mut slots = Vec::with_capacity(parts.len());
+            let mut written = 0;
+            for part in parts {
+                let record = part.header.key_record(dek, &key_block).map_err(damaged)?;
+                let path = key_record_path(&part.object, generation);
+                match self.objects.put_new(&path, record.clone().into()).await {
+                    Ok(_) => {}
+                    // Of a run that was broken off, or of another node: it may be about to count.
+                    Err(Error::Exists { .. }) => break,
+                    Err(error) => return Err(error.into()),
+                }
+                written += 1;
+                crash::point("rewrap.record-written");
+                self.read_back(&path, &record).await?;
+                if let Some(mac) = part.header.rewrap(dek, &key_block).ok().as_deref()
+                    && let Some(mac) = mac.last_chunk()
+                {
+                    slots.push((part.part.clone(), *mac));
+                }
+            }
+            if written == parts.len() {
+                return Ok((generation, slots));
+            }
+            // Those that were written were nobody else's and will never count.
+            self.remove(parts.get(..written).unwrap_or_default(), generation)
+                .await;
+        }
+        Err(Trouble::Unread(
+            "key records of many generations lie beside it already".to_owned(),
+        ))
+    }
+
+    /// What the old KEK's end will depend on is read once more.
+    async fn read_back(&self, path: &str, record: &[u8]) -> Result<(), Trouble> {
+        let handle = self.objects.get(path, None).await?;
+        let len = handle.version().len;
+        let found = handle.read(0..len, BytesMut::new()).await?;
+        if found != record {
+            let reason = format!("the object {path} does not read back as it was written");
+            return Err(Trouble::Unread(reason));
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, parts: &[Believed], generation: u32) {
+        for part in parts {
+            let path = key_record_path(&part.object, generation);
+            if let Err(error) = self.objects.delete(&path).await {
+                tracing::warn!(%path, %error, "a key record that does not count was left");
+            }
+        }
+    }
+
+    /// Removes key records that no longer count: those from before the former generation, and what
+    /// runs that were broken off left between. The former one stays, for who is just using it.
+    async fn tidy(&self, recording: &Recording, generation: u32) {
+        if generation == 1 {
+            return;
+        }
+        let folders: Option<&str> = recording
+            .parts
+            .first()
+            .and_then(|part| part.object.rsplit_once('/'))
+            .map(|(folder, _)| folder);
+        let Some(folder) = folders else { return };
+        let listed = match self.objects.list(folder).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::warn!(%folder, %error, "old key records could not be looked for");
+                return;
+            }
+        };
+        for path in &listed {
+            let old = key_record_of(path).is_some_and(|(object, of)| {
+                recording.parts.iter().any(|part| part.object == object)
+                    && of < generation
+                    && of != recording.generation
+            });
+            if old && let Err(error) = self.objects.delete(path).await {
+                tracing::warn!(%path, %error, "an old key record could not be removed");
+            }
+        }
+    }
+
+    /// The unwrap was recorded before it was done; this is its outcome. A log that cannot be
+    /// written stops the next unwrap.
+    async fn note_rewrapped(&self, from: &Recording, to: &NextGeneration, by: &By) {
+        let mut event = self.event("key.rewrapped", &from.tenant, by);
+        event.recording = Some(from.id.clone());
+        let fields = [
+            ("fromProvider", Value::from(from.provider.as_str())),
+            ("fromKek", Value::from(from.kek.as_str())),
+            ("provider", Value::from(to.provider.as_str())),
+            ("kek", Value::from(to.kek.as_str())),
+            ("algorithm", Value::from(to.wrap_algorithm.clone())),
+            ("generation", Value::from(to.to)),
+        ];
+        for (name, value) in fields {
+            event.fields.insert(name.to_owned(), value);
+        }
+        if let Err(error) = self.catalogue.append_audit(&[event]).await {
+            tracing::error!(recording = %from.id, %error, "a re-wrap could not be recorded");
+        }
+    }
+}
+
+/// Checks what only the DEK can tell: that the header is the sealer's, and that the body is
+/// committed to this very DEK. An object that somebody else put there must not be blessed.
+fn believe(head: Head, dek: &Dek) -> Result<Header, Trouble> {
+    let Head {
+        handle,
+        header,
+        prefix,
+    } = head;
+    let header = header.verify(dek).map_err(damaged)?;
+    Reader::new(&header, dek, &prefix, handle.version().len).map_err(damaged)?;
+    Ok(header)
+}
+
+fn damaged(error: keyreel_format::Error) -> Trouble {
+    Trouble::Damaged(error.to_string())
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::Backend { .. } => Self::Away(text, None),
+            Error::Object { .. } | Error::Changed { .. } => Self::Unread(text),
+            _ => Self::Damaged(text),
+        }
+    }
+}
+
+impl From<KeyError> for Trouble {
+    fn from(error: KeyError) -> Self {
+        let text = error.to_string();
+        match error.class() {
+            ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Throttled => {
+                Self::Away(text, error.retry_after())
+            }
+            ErrorClass::Integrity => Self::Damaged(text),
+            _ => Self::Refused(text),
+        }
+    }
+}
