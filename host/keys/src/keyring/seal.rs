@@ -10,6 +10,7 @@ use keyreel_format::{Dek, KekId, ProviderId, Recipient, RecordingId, TenantId};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 
+use super::save::SAVE_LIMIT;
 use super::unwrap::{call, limited};
 use super::{Asker, Inner, Keyring};
 use crate::configuration::Configured;
@@ -160,31 +161,37 @@ impl Keyring {
     /// One that a provider made is recorded first.
     ///
     /// # Errors
-    /// The audit log or the catalogue fails; the former KEK stays current then.
+    /// The audit log or the catalogue fails; the former KEK stays current then, unless the error is
+    /// [`KeyError::StoreTimeout`].
     pub async fn adopt(
         &self,
         tried: TriedKek,
         configuration: Option<&str>,
     ) -> Result<Kek, KeyError> {
         let inner = &self.inner;
-        let Ready {
-            tenant,
-            provider,
-            kek,
-            succession,
-            _one_at_a_time,
-        } = inner.ready(tried, configuration).await?;
-        if let Some(succession) = &succession {
-            let follows = inner.store.succeed_kek(&tenant, succession, &kek);
-            if !inner.stored(follows).await? {
-                return Err(KeyError::Overtaken { tenant });
+        let ready = inner.ready(tried, configuration).await?;
+        let (kek, now) = (ready.kek.clone(), inner.clock.now_ms());
+        let tenant = ready.tenant.clone();
+        let store = inner.store.clone();
+        let follows = self.written(SAVE_LIMIT, async move {
+            let Ready {
+                tenant,
+                provider,
+                kek,
+                succession,
+                _one_at_a_time,
+            } = ready;
+            match succession {
+                Some(succession) => store.succeed_kek(&tenant, &succession, &kek).await,
+                None => {
+                    let put = store.put_current_kek(&tenant, &provider, &kek, now);
+                    put.await.map(|()| true)
+                }
             }
-            return Ok(kek);
+        });
+        if !follows.await? {
+            return Err(KeyError::Overtaken { tenant });
         }
-        let now = inner.clock.now_ms();
-        inner
-            .stored(inner.store.put_current_kek(&tenant, &provider, &kek, now))
-            .await?;
         Ok(kek)
     }
 
