@@ -75,16 +75,18 @@ export function ActionDialog(props: {
             />
           </label>
         )}
-        {fault.value && <p class="form-problem" role="alert"><Alert size={20} /><span>{fault.value}</span></p>}
-        {problem.value && <ProblemLine problem={problem.value} />}
-        <div class="dialog-foot">
-          <button type="button" class="button" onClick={close} autofocus={props.phrase === undefined && !props.children}>Cancel</button>
-          <button
-            type="submit" class={`button ${props.manner === "dangerous" ? "danger" : "primary"}`} disabled={busy.value || missing}
-            data-testid="confirm"
-          >
-            {busy.value ? "One moment…" : props.action}
-          </button>
+        <div class="dialog-end">
+          {fault.value && <p class="form-problem" role="alert"><Alert size={20} /><span>{fault.value}</span></p>}
+          {problem.value && <ProblemLine problem={problem.value} />}
+          <div class="dialog-foot">
+            <button type="button" class="button" onClick={close} autofocus={props.phrase === undefined && !props.children}>Cancel</button>
+            <button
+              type="submit" class={`button ${props.manner === "dangerous" ? "danger" : "primary"}`} disabled={busy.value || missing}
+              data-testid="confirm"
+            >
+              {busy.value ? "One moment…" : props.action}
+            </button>
+          </div>
         </div>
       </form>
     </Dialog>

@@ -149,19 +149,19 @@ function ConfigurationForm(props: Parameters<typeof ConfigurationDialog>[0] & { 
       <SecretFields names={provider.secrets} values={secrets.value} faults={faults.value} kept={existing ? "kept" : "new"}
         onChange={(name, value) => { secrets.value = { ...secrets.value, [name]: value }; outcome.value = null; }} />
       <p class="consequence"><Alert size={18} /><span>{consequence(provider, existing !== null)}</span></p>
-      {outcome.value?.kind === "tried" && (
-        <>
+      {outcome.value?.kind === "tried" && <Warnings of={outcome.value.warnings} />}
+      <div class="dialog-end">
+        {outcome.value?.kind === "tried" && (
           <p class="done-line" role="status" data-testid="tried"><Check size={20} /><span><strong>The key service answers.</strong> Nothing was saved.</span></p>
-          <Warnings of={outcome.value.warnings} />
-        </>
-      )}
-      {outcome.value?.kind === "failed" && <ProblemLine problem={outcome.value.problem} />}
-      <div class="dialog-foot">
-        <button type="button" class="button" onClick={close}>Cancel</button>
-        <button type="button" class="button" disabled={busy.value !== "no"} onClick={() => void run("test")} data-testid="test">
-          {busy.value === "test" ? "Testing…" : "Test"}
-        </button>
-        <button type="submit" class="button primary" disabled={busy.value !== "no"} data-testid="save">{busy.value === "save" ? "Saving…" : "Save"}</button>
+        )}
+        {outcome.value?.kind === "failed" && <ProblemLine problem={outcome.value.problem} />}
+        <div class="dialog-foot">
+          <button type="button" class="button" onClick={close}>Cancel</button>
+          <button type="button" class="button" disabled={busy.value !== "no"} onClick={() => void run("test")} data-testid="test">
+            {busy.value === "test" ? "Testing…" : "Test"}
+          </button>
+          <button type="submit" class="button primary" disabled={busy.value !== "no"} data-testid="save">{busy.value === "save" ? "Saving…" : "Save"}</button>
+        </div>
       </div>
     </form>
   );

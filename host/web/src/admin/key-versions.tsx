@@ -53,7 +53,7 @@ function Row({ of: key, configuration, ask }: { of: KeyVersion; configuration: K
       <td role="cell" data-label="Algorithm"><span>{algorithmName(key.wrapAlgorithm)}{key.legacy && <span class="tag tag-legacy">Legacy</span>}</span></td>
       <td role="cell" data-label="Strength">{strengthName(key.strengthBits)}</td>
       <td role="cell" data-label="Recordings" class="number" data-testid="key-recordings">{key.recordings.toLocaleString()}</td>
-      <td role="cell" data-label="Configuration" class="key-configuration">{configuration?.url ?? (key.configuration ? <span class="mono">{key.configuration.slice(0, 8)}</span> : <span class="muted">none needed</span>)}</td>
+      <td role="cell" data-label="Configuration" class="key-configuration">{configurationOf(key, configuration)}</td>
       <td role="cell" class="key-actions">
         {actionsFor(key).map((action) => (
           <button type="button" class="button small" key={action} onClick={() => ask({ kind: "key", action, key })} data-testid={`${action}-key`}>
@@ -63,6 +63,12 @@ function Row({ of: key, configuration, ask }: { of: KeyVersion; configuration: K
       </td>
     </tr>
   );
+}
+
+function configurationOf(key: KeyVersion, configuration: KeyConfiguration | undefined) {
+  if (configuration) return configuration.url ?? providerName(configuration.provider);
+  if (key.configuration) return <span class="mono">{key.configuration.slice(0, 8)}</span>;
+  return <span class="muted">{key.provider === "managed" ? "none needed" : "–"}</span>;
 }
 
 /* The current key is never retired: rotate first. */

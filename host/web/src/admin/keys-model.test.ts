@@ -11,7 +11,7 @@ let asked: { line: string; body: unknown; headers: Record<string, string> }[];
 const keys = (change: Partial<TenantKeys> = {}): TenantKeys =>
   ({ tenant: "a b", policy: "compatible", provider: "managed", mintsKeks: true, keys: [], ...change });
 const status = (state: string, done: number): RewrapStatus =>
-  ({ state, total: 10, done, failed: 0, perSecond: 5, startedAt: null, updatedAt: null, endedAt: null, lastError: null });
+  ({ state, total: 10, done, failed: 0, perSecond: 5, startedAt: null, updatedAt: null, endedAt: null, lastError: null, failures: [] });
 const KEYS = "GET /api/v1/tenants/a%20b/keys";
 const REWRAP = "/api/v1/tenants/a%20b/keys/rewrap";
 const CONFIGURATIONS = "/api/v2/recording/keyconfigurations";
@@ -99,6 +99,30 @@ test("a running re-wrap is looked at every second, and the keys once it has ende
   const before = asked.length;
   await vi.advanceTimersByTimeAsync(10_000);
   expect(asked).toHaveLength(before);
+  model.destroy();
+});
+
+test("a look from before a stop tells nothing after it", async () => {
+  answers[`POST ${REWRAP}`] = { body: status("running", 0) };
+  answers[`DELETE ${REWRAP}`] = { body: status("stopped", 3) };
+  const model = make();
+  await model.startRewrap(null);
+  let late: () => void = () => undefined;
+  const held = new Promise<void>((done) => { late = done; });
+  const fetched = globalThis.fetch;
+  vi.stubGlobal("fetch", async (uri: string, init: RequestInit) => {
+    if (init.method === "GET" && uri === REWRAP) {
+      await held;
+      return new Response(JSON.stringify(status("running", 2)), { headers: { "content-type": "application/json" } });
+    }
+    return fetched(uri, init);
+  });
+  await vi.advanceTimersByTimeAsync(1000);
+  await model.stopRewrap();
+  late();
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(model.rewrap.value.value).toMatchObject({ state: "stopped", done: 3 });
+  expect(model.looks.value).toBeNull();
   model.destroy();
 });
 

@@ -33,6 +33,8 @@ export class KeysModel {
 
   private readonly abort = new AbortController();
   private timer: ReturnType<typeof setTimeout> | undefined;
+  /* Counts what was done to the re-wrap: a look from before tells nothing after. */
+  private deeds = 0;
 
   constructor(readonly tenant: string, private readonly signedOut: () => void) {}
 
@@ -83,20 +85,19 @@ export class KeysModel {
   /* Looks at the re-wrap, and again every second while it runs. */
   async loadRewrap(): Promise<void> {
     clearTimeout(this.timer);
+    const { deeds } = this;
     const before = this.rewrap.value.value?.state;
-    await this.into(this.rewrap, (signal) => api.rewrap(this.tenant, signal));
-    await this.looked(before);
+    await this.into(this.rewrap, (signal) => api.rewrap(this.tenant, signal), () => deeds === this.deeds);
+    if (deeds === this.deeds) await this.looked(before);
   }
 
   async startRewrap(perSecond: number | null): Promise<void> {
-    this.rewrap.value = { value: await api.startRewrap(this.tenant, perSecond), problem: null };
     this.looks.value = null;
-    await this.looked("running");
+    await this.deed(api.startRewrap(this.tenant, perSecond));
   }
 
   async stopRewrap(): Promise<void> {
-    this.rewrap.value = { value: await api.stopRewrap(this.tenant), problem: null };
-    await this.looked("running");
+    await this.deed(api.stopRewrap(this.tenant));
   }
 
   destroy(): void {
@@ -104,13 +105,20 @@ export class KeysModel {
     this.abort.abort();
   }
 
+  private async deed(answer: Promise<RewrapStatus>): Promise<void> {
+    const status = await answer;
+    this.deeds += 1;
+    this.rewrap.value = { value: status, problem: null };
+    await this.looked("running");
+  }
+
   private async looked(before: string | undefined): Promise<void> {
     if (this.abort.signal.aborted) return;
+    clearTimeout(this.timer);
     const { value: status, problem } = this.rewrap.value;
     if (status?.state === "running") {
       const look = { at: Date.now(), handled: status.done + status.failed };
       this.looks.value = { first: this.looks.value?.first ?? look, last: look };
-      clearTimeout(this.timer);
       this.timer = setTimeout(() => void this.loadRewrap(), problem ? LOOK_AFTER_PROBLEM_MS : LOOK_MS);
     } else {
       this.looks.value = null;
@@ -119,13 +127,13 @@ export class KeysModel {
     }
   }
 
-  private async into<T>(part: Signal<Loaded<T>>, fetch: (signal: AbortSignal) => Promise<T>): Promise<void> {
+  private async into<T>(part: Signal<Loaded<T>>, fetch: (signal: AbortSignal) => Promise<T>, counts = () => true): Promise<void> {
     const { signal } = this.abort;
     try {
       const value = await fetch(signal);
-      if (!signal.aborted) part.value = { value, problem: null };
+      if (!signal.aborted && counts()) part.value = { value, problem: null };
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted || !counts()) return;
       const problem = problemFromError(error);
       part.value = { value: part.value.value, problem };
       if (problem.code === "unauthenticated") this.signedOut();

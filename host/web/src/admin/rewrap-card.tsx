@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { type Problem, problemFromError } from "../api/problem";
 import type { RewrapStatus } from "../api/types";
 import { counted } from "../format";
-import { follow } from "../router";
+import { follow, recordingAddress } from "../router";
 import { Alert } from "../ui/icons";
 import { ProblemLine, Time } from "../ui/parts";
 import { ActionDialog } from "./action-dialog";
@@ -56,19 +56,8 @@ function Rewrap({ model, status }: { model: KeysModel; status: RewrapStatus }) {
             {!running && status.endedAt && <span class="muted"><Time at={status.endedAt} /></span>}
           </div>
           <progress max={Math.max(1, status.total)} value={status.total === 0 ? 1 : Math.min(handled, status.total)} aria-label="Re-wrapped recordings" />
-          {status.failed > 0 && (
-            <p class="form-problem" data-testid="rewrap-failures">
-              <Alert size={20} />
-              <span>
-                <strong>{counted(status.failed, "recording")} could not be re-wrapped</strong> and {status.failed === 1 ? "stays" : "stay"} under
-                {status.failed === 1 ? " its" : " their"} earlier key. {status.lastError ?? ""}{" "}
-                <a href={`/admin/audit?${new URLSearchParams({ tenant: model.tenant, action: "key.rewrapped" })}`} onClick={follow}>See them in the audit log</a>
-              </span>
-            </p>
-          )}
-          {status.failed === 0 && status.lastError && (
-            <p class="form-problem"><Alert size={20} /><span>{status.lastError}</span></p>
-          )}
+          {status.lastError && <p class="form-problem" data-testid="rewrap-error"><Alert size={20} /><span>{status.lastError}</span></p>}
+          {status.failed > 0 && <Failures of={status} tenant={model.tenant} />}
         </div>
       )}
       {problem.value && <ProblemLine problem={problem.value} />}
@@ -82,6 +71,23 @@ function Rewrap({ model, status }: { model: KeysModel; status: RewrapStatus }) {
       </div>
       {asking.value && <StartDialog model={model} status={status} older={older} onClose={() => { asking.value = false; }} />}
     </>
+  );
+}
+
+function Failures({ of: { failed, failures }, tenant }: { of: RewrapStatus; tenant: string }) {
+  return (
+    <details class="failures" data-testid="rewrap-failures">
+      <summary>{counted(failed, "recording")} could not be re-wrapped</summary>
+      <p class="muted">They are as they were, under their earlier keys, and are tried again next time.</p>
+      <ul>
+        {failures.map(({ recording, reason }) => (
+          <li key={recording}>
+            <a class="mono" href={recordingAddress({ id: recording, tenant })} onClick={follow}>{recording}</a> <span>{reason}</span>
+          </li>
+        ))}
+      </ul>
+      {failures.length < failed && <p class="muted">These are the first {failures.length}; the audit log has all.</p>}
+    </details>
   );
 }
 

@@ -15,7 +15,7 @@ export function ScheduleCard({ model }: { model: KeysModel }) {
   const keys = model.keys.value.value;
   if (keys && !keys.mintsKeks) {
     return (
-      <section class="card admin-card" aria-labelledby="schedule-heading" data-testid="part-schedule">
+      <section class="card admin-card schedule-card" aria-labelledby="schedule-heading" data-testid="part-schedule">
         <h2 id="schedule-heading">Rotation</h2>
         <p class="muted">
           Your key service makes the key pairs, so it decides when. Make a new pair there and register it here: that is the rotation.
@@ -25,7 +25,7 @@ export function ScheduleCard({ model }: { model: KeysModel }) {
   }
   const part = model.keys.value.problem && !keys ? { value: null, problem: model.keys.value.problem } : model.schedule.value;
   return (
-    <Part title="Rotation" id="schedule" of={part} again={() => (keys ? model.loadSchedule() : model.loadKeys())} rows={4}>
+    <Part title="Rotation" id="schedule" of={part} again={() => (keys ? model.loadSchedule() : model.loadKeys())} rows={4} class="schedule-card">
       <Schedule model={model} />
     </Part>
   );
@@ -68,10 +68,10 @@ function Schedule({ model }: { model: KeysModel }) {
       {problem.value && <ProblemLine problem={problem.value} />}
       <dl class="facts">
         <div><dt>Next</dt><dd data-testid="next-rotation">{schedule.nextRotation ? <Time at={schedule.nextRotation} /> : "not planned"}</dd></div>
-        <div><dt>Last</dt><dd>{schedule.lastRotation ? <Time at={schedule.lastRotation} /> : "never by itself"}</dd></div>
+        <div><dt>Last</dt><dd data-testid="last-rotation">{schedule.lastRotation ? <Time at={schedule.lastRotation} /> : "never; the first key is in use"}</dd></div>
       </dl>
       {schedule.lastError && (
-        <p class="form-problem" data-testid="schedule-error"><Alert size={20} /><span><strong>The last try failed.</strong> {schedule.lastError}</span></p>
+        <p class="form-problem" data-testid="schedule-error"><Alert size={20} /><span><strong>The last try failed.</strong> {schedule.lastError} It is tried again by itself; the present key goes on meanwhile.</span></p>
       )}
     </>
   );

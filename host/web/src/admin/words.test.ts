@@ -16,7 +16,7 @@ const keys: TenantKeys = {
   keys: [key("kek/4", "current", 3), key("kek/3", "previous", 2), key("kek/2", "disabled", 5), key("kek/1", "retired", 9)],
 };
 const status = (change: Partial<RewrapStatus>): RewrapStatus => ({
-  state: "running", total: 1200, done: 30, failed: 0, perSecond: null, startedAt: null, updatedAt: null, endedAt: null, lastError: null, ...change,
+  state: "running", total: 1200, done: 30, failed: 0, perSecond: null, startedAt: null, updatedAt: null, endedAt: null, lastError: null, failures: [], ...change,
 });
 
 test("older recordings are those that a re-wrap can move: not the current key's, not lost ones", () => {
@@ -37,7 +37,7 @@ describe("re-wrapping", () => {
     [{ state: "done", done: 1, total: 1 }, "Finished: 1 recording re-wrapped"],
     [{ state: "done", done: 9, total: 10, failed: 1 }, "Finished: 9 of 10 recordings re-wrapped, 1 failed"],
     [{ state: "stopped", done: 4, total: 10 }, "Stopped at 4 of 10 recordings"],
-    [{ state: "failed", done: 4, total: 10 }, "Came to a halt at 4 of 10 recordings"],
+    [{ state: "failed", done: 4, total: 10 }, "Ended with recordings left: 4 of 10 recordings re-wrapped"],
     [{ state: "idle" }, "Not running"],
   ])("%j → %s", (change, words) => expect(rewrapWords(status(change))).toBe(words));
   const look = (seconds: number, handled: number) => ({ at: 1_000_000 + seconds * 1000, handled });

@@ -71,7 +71,7 @@ export function rewrapWords(status: RewrapStatus): string {
     case "running": return `${progress} re-wrapped${failures}`;
     case "done": return failed > 0 ? `Finished: ${progress} re-wrapped${failures}` : `Finished: ${counted(done, "recording")} re-wrapped`;
     case "stopped": return `Stopped at ${progress}${failures}`;
-    case "failed": return `Came to a halt at ${progress}${failures}`;
+    case "failed": return `Ended with recordings left: ${progress} re-wrapped${failures}`;
     default: return "Not running";
   }
 }

@@ -228,7 +228,10 @@ export interface RewrapStatus {
   startedAt: string | null;
   updatedAt: string | null;
   endedAt: string | null;
+  /* What it waits for, or what went wrong last. */
   lastError: string | null;
+  /* The first of those that could not be moved. */
+  failures: { recording: string; reason: string }[];
 }
 
 export interface Purged {
@@ -245,7 +248,7 @@ export interface AuditEntry {
   recording: string | null;
   outcome: string;
   fields: Record<string, unknown>;
-  /* Its place in the chain and the chain's hash there, hex. */
-  seq?: number;
-  hash?: string;
+  /* Its place in the chain and the chain's hash there, hex; none where somebody took it out. */
+  seq: number;
+  hash: string | null;
 }

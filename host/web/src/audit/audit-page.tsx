@@ -90,8 +90,6 @@ function Log({ filters, severalTenants, set }: { filters: AuditFilters; severalT
       )}
       {state === "failed" && problem && (
         <ProblemCard problem={problem}>
-          {/* The advice is a listener's; what the server says of a filter is more to the point. */}
-          {problem.code === "bad-request" && <p>{problem.detail}</p>}
           <button type="button" class="button primary" onClick={() => void (rows.length > 0 ? model.more() : model.show(filters))}>Try again</button>
         </ProblemCard>
       )}

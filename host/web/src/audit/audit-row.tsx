@@ -22,9 +22,9 @@ export function AuditRow(props: {
             <Down size={15} /><span>{actionName(entry.action)}</span>
           </button>
         </td>
-        <td role="cell" class="mono audit-clip" title={entry.subject}>{entry.subject || "–"}</td>
-        <td role="cell" class="mono audit-clip" title={entry.recording ?? undefined}>{entry.recording ?? "–"}</td>
-        {severalTenants && <td role="cell" class="audit-clip">{entry.tenant ? tenantName(entry.tenant) : "–"}</td>}
+        <td role="cell" class="mono audit-clip" title={entry.subject || undefined} data-empty={!entry.subject}>{entry.subject || "–"}</td>
+        <td role="cell" class="mono audit-clip" title={entry.recording ?? undefined} data-empty={!entry.recording}>{entry.recording ?? "–"}</td>
+        {severalTenants && <td role="cell" class="audit-clip" data-empty={!entry.tenant}>{entry.tenant ? tenantName(entry.tenant) : "–"}</td>}
         <td role="cell"><span class="tag outcome" data-kind={outcomeKind(entry.outcome)}>{entry.outcome}</span></td>
       </tr>
       {open && (
@@ -55,8 +55,8 @@ function Details({ entry, set }: { entry: AuditEntry; set: (change: Partial<Audi
         {Object.entries(entry.fields).map(([name, value]) => (
           <div key={name}><dt>{fieldName(name)}</dt><dd class="mono field-text">{fieldText(value)}</dd></div>
         ))}
-        {entry.seq !== undefined && <div><dt>Place in the log</dt><dd class="mono">{entry.seq}</dd></div>}
-        {entry.hash && <div><dt>Chain's hash</dt><dd class="mono field-text" data-testid="hash">{entry.hash}</dd></div>}
+        <div><dt>Place in the log</dt><dd class="mono">{entry.seq}</dd></div>
+        <div><dt>Chain's hash</dt><dd class="mono field-text" data-testid="hash">{entry.hash ?? "taken out: check the log with “keyreel audit verify”"}</dd></div>
       </dl>
       <div class="card-foot">
         <button type="button" class="button small" onClick={() => set({ action: entry.action })}>Only this action</button>

@@ -29,14 +29,14 @@ describe("words", () => {
     expect(actionName("new.thing")).toBe("new.thing");
   });
   test.each([["ok", "good"], ["cut", "note"], ["denied", "bad"], ["", "bad"]])("%j is %s", (outcome, kind) => expect(outcomeKind(outcome)).toBe(kind));
-  test.each([["requestId", "Request id"], ["kek", "Kek"], ["cut_plays", "Cut plays"], ["latencyMs", "Latency ms"]])(
+  test.each([["requestId", "Request id"], ["kek", "Key"], ["cut_plays", "Cut plays"], ["latencyMs", "Latency ms"]])(
     "%s → %s", (name, words) => expect(fieldName(name)).toBe(words));
   test.each([["text", "text"], [8, "8"], [null, "null"], [true, "true"], [["a"], '[\n  "a"\n]']])(
     "%j as text", (value, text) => expect(fieldText(value)).toBe(text));
 });
 
 describe("pages", () => {
-  const entry = (id: string) => ({ id, at: "2026-11-22T10:39:16Z", action: "play.started", tenant: "t", subject: "s", recording: null, outcome: "ok", fields: {} });
+  const entry = (id: string) => ({ id, at: "2026-11-22T10:39:16Z", action: "play.started", tenant: "t", subject: "s", recording: null, outcome: "ok", fields: {}, seq: 1, hash: null });
   const serve = (answer: (uri: string) => unknown) => {
     vi.stubGlobal("location", { origin: "https://keyreel.example" });
     vi.stubGlobal("fetch", async (uri: string) => new Response(JSON.stringify(answer(uri)), { headers: { "content-type": "application/json" } }));

@@ -21,9 +21,11 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
     ["key.registered", "Key registered"],
     ["key.rotated", "Key rotated"],
     ["key.rotation.failed", "Rotation failed"],
+    ["key.rotation.met", "Rotation not needed"],
     ["key.schedule.changed", "Schedule changed"],
     ["key.disabled", "Key disabled"],
     ["key.enabled", "Key enabled"],
+    ["key.retire.requested", "Retiring asked for"],
     ["key.retired", "Key retired"],
     ["keys.purged", "Key caches emptied"],
     ["tenant.policy.changed", "Policy changed"],
@@ -47,7 +49,7 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
 /* What an outcome most often is; the log may hold others. */
 export const OUTCOMES = [
   "ok", "cut", "denied", "key-denied", "key-disabled", "key-not-found", "not-found", "unauthenticated", "integrity", "bad-request",
-  "conflict", "unavailable", "throttled", "timeout", "circuit-open", "config", "internal",
+  "conflict", "in-use", "current", "unavailable", "throttled", "timeout", "circuit-open", "config", "internal",
 ];
 
 export function actionName(action: string): string {
@@ -69,6 +71,7 @@ export function fieldText(value: unknown): string {
 
 /* "requestId" → "Request id". */
 export function fieldName(name: string): string {
+  if (name === "kek") return "Key";
   const words = name.replace(/([a-z0-9])([A-Z])/g, (_, end: string, begin: string) => `${end} ${begin.toLowerCase()}`).replace(/[._-]/g, " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
