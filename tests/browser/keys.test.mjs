@@ -527,7 +527,7 @@ describe("for everybody", () => {
       });
       await openKeys(page, tenant);
       const shifts = await page.evaluate(() => window.shifts);
-      assert.ok(shifts < 0.05, `${tenant}: ${shifts}`);
+      assert.ok(shifts < 0.02, `${tenant}: ${shifts}`);
     }
     await context.close();
   });

@@ -48,7 +48,7 @@ test("every part is fetched, of this tenant", async () => {
   await model.load();
   expect(model.keys.value.value).toEqual(keys());
   expect(model.schedule.value.value?.period).toBe("WEEKLY");
-  expect(model.health.value).toEqual({ "c/1": { kind: "ill", detail: "It is down." }, "c2": { kind: "well" } });
+  await vi.waitFor(() => expect(model.health.value).toEqual({ "c/1": { kind: "ill", detail: "It is down." }, "c2": { kind: "well" } }));
   expect(model.rewrap.value.value?.state).toBe("idle");
   model.destroy();
 });

@@ -66,7 +66,8 @@ export class KeysModel {
 
   async loadConfigurations(): Promise<void> {
     await this.into(this.configurations, (signal) => api.configurations(this.tenant, signal));
-    await Promise.all((this.configurations.value.value ?? []).map(({ id }) => this.loadHealth(id)));
+    // A key service may take its time to answer, and nothing else waits for it.
+    for (const { id } of this.configurations.value.value ?? []) void this.loadHealth(id);
   }
 
   async loadHealth(id: string): Promise<void> {

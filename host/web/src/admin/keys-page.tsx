@@ -50,9 +50,15 @@ export function KeysPage() {
 function OfTenant({ tenant, name }: { tenant: string; name: string }) {
   const model = useMemo(() => new KeysModel(tenant, signInAgain), [tenant]);
   const asking = useSignal<Asking | null>(null);
+  // The parts come up together, so that none pushes another about; a slow one is not waited for long.
+  const shown = useSignal(false);
   useEffect(() => {
-    void model.load();
-    return () => model.destroy();
+    const timer = setTimeout(() => { shown.value = true; }, PATIENCE_MS);
+    void model.load().then(() => { shown.value = true; });
+    return () => {
+      clearTimeout(timer);
+      model.destroy();
+    };
   }, [model]);
   const ask: Ask = (asked) => { asking.value = asked; };
   // One dialog may lead to another; the first gives the focus back before the second takes it.
@@ -64,6 +70,7 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
   const changed = () => model.reload();
   const keys = model.keys.value.value;
   const open = asking.value;
+  if (!shown.value) return <Waiting />;
   return (
     <>
       <div class="admin-grid">
@@ -79,8 +86,8 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
         <h2 id="purge-heading">Take effect at once</h2>
         <div class="split">
           <p class="muted">
-            Keyreel keeps a recording's key in memory for up to a minute or so. If a key was just withdrawn in the key service, empty
-            the caches so that nothing opens from memory.
+            Keyreel keeps a recording's key in memory for a short time, a minute unless whoever runs it chose otherwise. If a key was
+            just withdrawn in the key service, empty the caches so that nothing opens from memory.
           </p>
           <button type="button" class="button" onClick={() => ask({ kind: "purge" })} data-testid="purge">Empty key caches…</button>
         </div>
@@ -112,6 +119,15 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
   );
 }
 
+function Waiting() {
+  return (
+    <div class="admin-waiting" role="status">
+      <span class="visually-hidden">Loading the keys</span>
+      <i class="card" aria-hidden="true" /><i class="card" aria-hidden="true" /><i class="card" aria-hidden="true" />
+    </div>
+  );
+}
+
 function WhoMay() {
   return (
     <section class="card admin-card" aria-labelledby="who-heading">
@@ -125,3 +141,5 @@ function WhoMay() {
     </section>
   );
 }
+
+const PATIENCE_MS = 3000;

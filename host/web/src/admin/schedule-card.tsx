@@ -15,7 +15,7 @@ export function ScheduleCard({ model }: { model: KeysModel }) {
   const keys = model.keys.value.value;
   if (keys && !keys.mintsKeks) {
     return (
-      <section class="card admin-card schedule-card" aria-labelledby="schedule-heading" data-testid="part-schedule">
+      <section class="card admin-card" aria-labelledby="schedule-heading" data-testid="part-schedule">
         <h2 id="schedule-heading">Rotation</h2>
         <p class="muted">
           Your key service makes the key pairs, so it decides when. Make a new pair there and register it here: that is the rotation.
@@ -25,7 +25,7 @@ export function ScheduleCard({ model }: { model: KeysModel }) {
   }
   const part = model.keys.value.problem && !keys ? { value: null, problem: model.keys.value.problem } : model.schedule.value;
   return (
-    <Part title="Rotation" id="schedule" of={part} again={() => (keys ? model.loadSchedule() : model.loadKeys())} rows={4} class="schedule-card">
+    <Part title="Rotation" id="schedule" of={part} again={() => (keys ? model.loadSchedule() : model.loadKeys())} rows={4}>
       <Schedule model={model} />
     </Part>
   );
