@@ -78,6 +78,6 @@ export function PurgeDialog({ tenant, name, onClose }: { tenant: string; name: s
 }
 
 const POLICIES = [
-  { id: "compatible", means: "RSA of 3072 bits, 128-bit strength: what Local Key Managers and AWS KMS know." },
-  { id: "aes256", means: "HPKE with ML-KEM-1024 and P-384: 256-bit strength from the key to the sound, against quantum computers too. The provider has to know it." },
+  { id: "compatible", means: "RSA of 3072 bits, 128-bit strength: what every key service knows." },
+  { id: "aes256", means: "HPKE with ML-KEM-1024 and P-384: 256-bit strength from the key to the sound, against quantum computers too. The key provider has to know it." },
 ] as const;

@@ -36,11 +36,8 @@ export function AuditFilterBar({ filters, set }: { filters: AuditFilters; set: (
         <datalist id="audit-outcomes">{OUTCOMES.map((outcome) => <option key={outcome} value={outcome} />)}</datalist>
         <Text name="subject" label="Subject" value={filters.subject} set={(subject) => set({ subject })} />
         <Text name="recording" label="Recording" value={filters.recording} set={(recording) => set({ recording })} />
-        <span class="date-range">
-          <Moment name="from" label="From" value={filters.from} set={(from) => set({ from })} />
-          <span class="muted">to</span>
-          <Moment name="to" label="Before" value={filters.to} set={(to) => set({ to })} />
-        </span>
+        <Moment name="from" label="From" value={filters.from} set={(from) => set({ from })} />
+        <Moment name="to" label="Before" value={filters.to} set={(to) => set({ to })} />
         {active > 0 && (
           <button type="button" class="button ghost" data-testid="filter-clear" onClick={() => set({ ...NO_AUDIT_FILTERS, tenant: filters.tenant })}>
             <Close size={16} /> Clear
@@ -77,9 +74,12 @@ function Text(props: { name: string; label: string; value: string; set: (value: 
 
 function Moment(props: { name: string; label: string; value: string; set: (value: string) => void }) {
   return (
-    <input
-      class="input" type="datetime-local" aria-label={props.label} value={localMinute(props.value)} data-testid={`filter-${props.name}`}
-      onChange={(event) => props.set(instantOf(event.currentTarget.value))}
-    />
+    <label class="moment">
+      <span class="muted">{props.label}</span>
+      <input
+        class="input" type="datetime-local" value={localMinute(props.value)} data-testid={`filter-${props.name}`}
+        onChange={(event) => props.set(instantOf(event.currentTarget.value))}
+      />
+    </label>
   );
 }
