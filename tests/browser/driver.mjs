@@ -1,5 +1,6 @@
 /* How the browser tests start Chromium, sign in, look at the player and run axe.
-   Not for: what is expected (player.test.mjs). */
+   Not for: what is expected (*.test.mjs). */
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -64,6 +65,45 @@ export async function openPlayer(page, id, query = "") {
   await page.goto(new URL(`/recordings/${id}${query}`, demo().url).href);
   await page.waitForSelector('.waveform[data-state="ready"]');
   await page.waitForFunction(() => window.__keyreel?.status === "ready");
+}
+
+/* The Encryption keys page of a tenant, once all of its parts are there. */
+export async function openKeys(page, tenant) {
+  await page.goto(new URL(`/admin/encryption-keys?tenant=${tenant}`, demo().url).href);
+  await keysSettled(page);
+}
+
+export async function keysSettled(page) {
+  await page.waitForSelector("[data-testid=now]");
+  await page.waitForFunction(() =>
+    document.querySelectorAll(".admin-card[aria-busy=true], [data-testid=health][data-kind=asking]").length === 0);
+}
+
+/* The API with a tenant's token: `role` is "admin" or "agent". */
+export async function call(tenant, role, method, path, body) {
+  const access = demo().tenants.find((each) => each.id === tenant);
+  const response = await fetch(new URL(path, demo().url), {
+    method, headers: { authorization: `Bearer ${access[`${role}_token`]}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await response.text();
+  return { status: response.status, body: /json\b/.test(response.headers.get("content-type") ?? "") && !/ndjson/.test(response.headers.get("content-type")) ? JSON.parse(text) : text };
+}
+
+/* Runs the program under test, and reads the JSON line that it prints. */
+export function program(...args) {
+  const binary = process.env.KEYREEL_PROGRAM ?? new URL("../../target/release/keyreel", import.meta.url).pathname;
+  return JSON.parse(execFileSync(binary, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim().split("\n")[0]);
+}
+
+/* The session as it would be with another role everywhere: what the pages show of themselves then. */
+export async function withRole(page, role) {
+  await page.route("**/api/v1/session", async (route) => {
+    if (route.request().method() !== "GET") return route.continue();
+    const response = await route.fetch();
+    const session = await response.json();
+    return route.fulfill({ response, json: { ...session, tenants: session.tenants.map((tenant) => ({ ...tenant, role })) } });
+  });
 }
 
 /* The player's read-only diagnostics, once. */

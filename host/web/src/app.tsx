@@ -5,6 +5,7 @@ import { useCallback, useEffect } from "preact/hooks";
 import { LibraryPage } from "./library/library-page";
 import { follow, go, place, recordingId } from "./router";
 import { SignInPage } from "./sign-in-page";
+import { tenantsWith } from "./state/roles";
 import { restoreSession, session, sessionProblem, signOut } from "./state/session";
 import { forget } from "./state/library";
 import { dark, toggleTheme } from "./state/theme";
@@ -12,6 +13,8 @@ import { Mark, Moon, SignOut, Sun } from "./ui/icons";
 import { Announcer, Popover, ProblemCard, Spinner } from "./ui/parts";
 
 const PlayerPage = lazy(() => loadPlayer());
+const KeysPage = lazy(() => import("./admin/keys-page").then((module) => ({ default: module.KeysPage })));
+const AuditPage = lazy(() => import("./audit/audit-page").then((module) => ({ default: module.AuditPage })));
 
 /* The player's code is fetched when it is likely to be wanted. */
 export function loadPlayer() {
@@ -50,7 +53,11 @@ export function App() {
         <Suspense fallback={<main class="page centred" id="content"><Spinner label="Loading the player" /></main>}>
           <PlayerPage key={`${query.get("tenant")}/${id}`} id={id} tenant={query.get("tenant")} startAt={query.get("t")} />
         </Suspense>
-      ) : path === "/" ? <LibraryPage /> : <NotFound />}
+      ) : path === "/" ? <LibraryPage /> : isAdmin(path) ? (
+        <Suspense fallback={<main class="page centred" id="content"><Spinner label="Loading the page" /></main>}>
+          {path === KEYS ? <KeysPage /> : <AuditPage />}
+        </Suspense>
+      ) : <NotFound />}
       <Announcer />
     </>
   );
@@ -63,9 +70,7 @@ function TopBar() {
   return (
     <header class="top-bar">
       <a class="brand" href="/" onClick={follow} aria-label="Keyreel library"><Mark /><span>Keyreel</span></a>
-      <nav class="top-nav" aria-label="Main">
-        <a href="/" onClick={follow} aria-current={place.value.path === "/" ? "page" : undefined}>Recordings</a>
-      </nav>
+      <nav class="top-nav" aria-label="Main"><PageLinks /></nav>
       <div class="top-end">
         <ThemeButton />
         <div class="anchor">
@@ -75,6 +80,7 @@ function TopBar() {
           </button>
           <Popover open={open.value} onClose={close} class="account-menu" label="Account">
             <p class="account-who"><strong>{who?.name}</strong></p>
+            <nav class="account-nav narrow-only" aria-label="Pages"><PageLinks onFollow={close} /></nav>
             <ul class="account-tenants">
               {who?.tenants.map((tenant) => (
                 <li key={tenant.id}><span>{tenant.name}</span><span class="muted">{tenant.role}</span></li>
@@ -89,6 +95,27 @@ function TopBar() {
     </header>
   );
 }
+
+/* The pages that the roles of whoever is signed in open. */
+function PageLinks({ onFollow }: { onFollow?: () => void }) {
+  const pages = [{ path: "/", name: "Recordings" }];
+  if (tenantsWith("admin").length > 0) pages.push({ path: KEYS, name: "Encryption keys" });
+  if (tenantsWith("supervisor").length > 0) pages.push({ path: AUDIT, name: "Audit" });
+  return (
+    <>
+      {pages.map(({ path, name }) => (
+        <a key={path} href={path} aria-current={place.value.path === path ? "page" : undefined} onClick={(event) => { follow(event); onFollow?.(); }}>{name}</a>
+      ))}
+    </>
+  );
+}
+
+function isAdmin(path: string): boolean {
+  return path === KEYS || path === AUDIT;
+}
+
+const KEYS = "/admin/encryption-keys";
+const AUDIT = "/admin/audit";
 
 export function ThemeButton() {
   return (

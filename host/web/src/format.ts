@@ -50,6 +50,7 @@ export function linkTime(seconds: number): string {
 
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const momentFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const longFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
 export function day(time: string): string {
@@ -62,6 +63,22 @@ export function timeOfDay(time: string): string {
 
 export function longDate(time: string): string {
   return formatOr(longFormat, time);
+}
+
+/* An instant in the reader's own zone, to the second. */
+export function moment(time: string): string {
+  return formatOr(momentFormat, time);
+}
+
+/* The same instant for everybody: "2026-11-22 10:39:16 UTC", with milliseconds where it has any. */
+export function utc(time: string): string {
+  const date = new Date(time);
+  if (Number.isNaN(date.getTime())) return time;
+  return `${date.toISOString().replace("T", " ").replace(/(\.000)?Z$/, "")} UTC`;
+}
+
+export function counted(number: number, unit: string): string {
+  return `${number.toLocaleString()} ${unit}${number === 1 ? "" : "s"}`;
 }
 
 export function bytes(size: number): string {
@@ -96,6 +113,14 @@ export function algorithmName(algorithm: string): string {
 export function algorithmStrength(algorithm: string): "post-quantum" | "legacy" | "standard" {
   if (algorithm.startsWith("hpke-mlkem")) return "post-quantum";
   return algorithm === "rsa-oaep-sha1" ? "legacy" : "standard";
+}
+
+export function policyName(policy: string): string {
+  switch (policy) {
+    case "aes256": return "AES-256 strength throughout";
+    case "compatible": return "Compatible (RSA-3072)";
+    default: return policy;
+  }
 }
 
 export function mediaName(media: string): string {

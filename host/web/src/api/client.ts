@@ -50,7 +50,7 @@ export function recordingsUri(filters: RecordingFilters, limit: number): string 
 }
 
 /* A later page. The address comes from the server, but is held to its own API all the same. */
-export function nextPage(uri: string, signal?: AbortSignal): Promise<Page<RecordingSummary>> {
+export function nextPage<T = RecordingSummary>(uri: string, signal?: AbortSignal): Promise<Page<T>> {
   const url = new URL(uri, location.origin);
   if (url.origin !== location.origin) throw new Problem({ code: "internal", status: 0 });
   return json("GET", url.pathname + url.search, undefined, signal);
@@ -89,7 +89,8 @@ export async function probeMedia(uri: string, at: number, signal?: AbortSignal):
   await response.body?.cancel();
 }
 
-async function json<T>(
+/* For the parts of the API that have a file of their own beside this one. */
+export async function json<T>(
   method: string, uri: string, body?: unknown, signal?: AbortSignal,
 ): Promise<T> {
   const response = await send(method, uri, body, signal);

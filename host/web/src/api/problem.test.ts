@@ -5,7 +5,7 @@ import { explain, parseRetryAfter, problemFromResponse, problemOf } from "./prob
 /* The codes of the HTTP contract, and whether waiting helps. */
 const CODES: [code: string, status: number, passing: boolean][] = [
   ["unauthenticated", 401, false], ["denied", 403, false], ["key-denied", 403, false], ["key-disabled", 403, false],
-  ["conflict", 409, false], ["not-found", 404, false], ["key-not-found", 404, false], ["destroyed", 410, false], ["integrity", 422, false],
+  ["conflict", 409, false], ["key-in-use", 409, false], ["not-found", 404, false], ["key-not-found", 404, false], ["destroyed", 410, false], ["integrity", 422, false],
   ["throttled", 503, true], ["unavailable", 503, true], ["circuit-open", 503, true], ["timeout", 504, true],
   ["provider-malformed", 502, false], ["config", 500, false], ["audit-unavailable", 503, true], ["internal", 500, true],
 ];

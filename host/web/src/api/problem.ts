@@ -197,6 +197,11 @@ const EXPLANATIONS: Record<string, Explanation> = {
     advice: "Something of this name is there already. Choose another name.",
     turn: "you",
   },
+  "key-in-use": {
+    title: "Recordings still need this key",
+    advice: "Re-wrap them to the current key first, or confirm their loss.",
+    turn: "you",
+  },
   "integrity": {
     title: "This recording is damaged",
     advice:

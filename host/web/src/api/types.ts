@@ -111,3 +111,144 @@ export interface Transcript {
   language: string;
   utterances: Utterance[];
 }
+
+/* A tenant's keys, newest first, and how new recordings are sealed. */
+export interface TenantKeys {
+  tenant: string;
+  policy: string;
+  provider: string;
+  /* Whether the provider makes key pairs itself; otherwise their owner registers them. */
+  mintsKeks: boolean;
+  keys: KeyVersion[];
+}
+
+export type KeyState = "current" | "previous" | "disabled" | "retired";
+
+export interface KeyName {
+  provider: string;
+  id: string;
+}
+
+export interface KeyVersion extends KeyName {
+  wrapAlgorithm: string;
+  strengthBits: number;
+  legacy: boolean;
+  state: KeyState | string;
+  dateCreated: string;
+  configuration: string | null;
+  /* How many recordings only this key opens. */
+  recordings: number;
+}
+
+/* A plugin that can keep keys, and what it asks to be told. */
+export interface KeyProvider {
+  id: string;
+  name: string;
+  version: string;
+  mintsKeks: boolean;
+  algorithms: string[];
+  secrets: string[];
+  configSchema: JsonSchema;
+}
+
+/* The part of JSON Schema that forms are drawn from. */
+export interface JsonSchema {
+  title?: string;
+  description?: string;
+  type?: string | string[];
+  required?: string[];
+  properties?: Record<string, JsonSchema>;
+  enum?: unknown[];
+  const?: unknown;
+  default?: unknown;
+  format?: string;
+  pattern?: string;
+  minLength?: number;
+  maxLength?: number;
+  minimum?: number;
+  maximum?: number;
+}
+
+export interface KeyConfigurationInput {
+  keyConfigurationType: string;
+  provider?: string;
+  configuration: Record<string, unknown>;
+  secrets?: Record<string, string>;
+}
+
+export interface KeyConfiguration {
+  id: string;
+  keyConfigurationType: string;
+  provider: string;
+  configuration: Record<string, unknown>;
+  dateCreated: string;
+  url?: string;
+  apiId?: string;
+  lastError?: string;
+  warnings?: string[];
+  selfUri: string;
+}
+
+/* Pages of /api/v2, which are counted. */
+export interface Listing<T> {
+  entities: T[];
+  total: number;
+}
+
+export interface EncryptionKey {
+  id: string;
+  createDate: string;
+  keyConfigurationType: string;
+  provider: string;
+  wrapAlgorithm: string;
+  state: string;
+}
+
+export interface LocalKeyInput {
+  configId: string;
+  keypairId: string;
+  publicKey: string;
+}
+
+export type Period = "DISABLED" | "DAILY" | "WEEKLY" | "MONTHLY" | "YEARLY";
+
+export interface RotationSchedule {
+  period: Period | string;
+  nextRotation: string | null;
+  lastRotation: string | null;
+  lastError: string | null;
+}
+
+export interface RewrapStatus {
+  state: "idle" | "running" | "done" | "stopped" | "failed" | string;
+  total: number;
+  done: number;
+  failed: number;
+  perSecond: number | null;
+  startedAt: string | null;
+  updatedAt: string | null;
+  endedAt: string | null;
+  /* What it waits for, or what went wrong last. */
+  lastError: string | null;
+  /* The first of those that could not be moved. */
+  failures: { recording: string; reason: string }[];
+}
+
+export interface Purged {
+  tenant: string;
+  cutPlays: number;
+}
+
+export interface AuditEntry {
+  id: string;
+  at: string;
+  action: string;
+  tenant: string | null;
+  subject: string;
+  recording: string | null;
+  outcome: string;
+  fields: Record<string, unknown>;
+  /* Its place in the chain and the chain's hash there, hex; none where somebody took it out. */
+  seq: number;
+  hash: string | null;
+}

@@ -2,7 +2,7 @@
    have come: the server checks every chunk against the seal before it sends it. */
 import { useSignal } from "@preact/signals";
 import { useCallback } from "preact/hooks";
-import { algorithmName } from "../format";
+import { algorithmName, policyName } from "../format";
 import { ProviderIcon } from "../library/protection-mark";
 import { Shield, ShieldAlert, ShieldCheck } from "../ui/icons";
 import { Popover } from "../ui/parts";
@@ -66,12 +66,4 @@ function badgeState(model: Model): { kind: "verified" | "sealed" | "legacy" | "b
   return verified
     ? { kind: "verified", word: "Verified", sentence: "Every part is checked against its seal before you hear it." }
     : { kind: "sealed", word: "Sealed", sentence: "It is checked against its seal as it plays." };
-}
-
-function policyName(policy: string): string {
-  switch (policy) {
-    case "aes256": return "AES-256 strength throughout";
-    case "compatible": return "Compatible (RSA-3072)";
-    default: return policy;
-  }
 }

@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { explain, type Problem } from "../api/problem";
+import { day, moment, utc } from "../format";
 import { Alert, Close } from "./icons";
 
 export function ProblemCard({ problem, children }: { problem: Problem; children?: ComponentChildren }) {
@@ -28,8 +29,11 @@ export function Spinner({ label }: { label: string }) {
   return <span class="spinner" role="status"><span class="visually-hidden">{label}</span></span>;
 }
 
-/* A dialog on the platform's own element: focus is held and given back, Escape closes. */
-export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren }) {
+/* A dialog on the platform's own element: focus is held and given back, Escape closes. A press beside
+   it closes it too, unless something was typed into it that a slip would lose. */
+export function Dialog(props: {
+  title: string; onClose: () => void; children: ComponentChildren; beside?: "closes" | "stays"; class?: string; testId?: string;
+}) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = element.current;
@@ -37,8 +41,8 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   }, []);
   return (
     <dialog
-      class="dialog" ref={element} aria-label={props.title} onClose={props.onClose}
-      onClick={(event) => { if (event.target === element.current) element.current?.close(); }}
+      class={`dialog ${props.class ?? ""}`} ref={element} aria-label={props.title} onClose={props.onClose} data-testid={props.testId}
+      onClick={(event) => { if (event.target === element.current && props.beside !== "stays") element.current?.close(); }}
     >
       <div class="dialog-body">
         <header class="dialog-head">
@@ -50,6 +54,25 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
         {props.children}
       </div>
     </dialog>
+  );
+}
+
+/* An instant: in the reader's zone, and for everybody on hover. */
+export function Time({ at, brief }: { at: string; brief?: "day" }) {
+  return <time dateTime={at} title={utc(at)}>{brief === "day" ? day(at) : moment(at)}</time>;
+}
+
+/* What the server says of something that did not work, beside what was pressed. */
+export function ProblemLine({ problem }: { problem: Problem }) {
+  const words = explain(problem);
+  return (
+    <p class="form-problem" role="alert" data-testid="problem" data-code={problem.code}>
+      <Alert size={20} />
+      <span>
+        {problem.detail || `${words.title}. ${words.advice}`}
+        {problem.requestId && <span class="problem-reference"> Reference {problem.requestId}</span>}
+      </span>
+    </p>
   );
 }
 

@@ -1,0 +1,107 @@
+/* Keys, schedules and re-wrapping in words. Not for: dates and algorithms, which other pages have as
+   well (format.ts). */
+import type { KeyVersion, RewrapStatus, TenantKeys } from "../api/types";
+import { counted } from "../format";
+
+export const PERIODS = ["DISABLED", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"] as const;
+
+export function periodName(period: string): string {
+  switch (period) {
+    case "DISABLED": return "Never by itself";
+    case "DAILY": return "Every day";
+    case "WEEKLY": return "Every week";
+    case "MONTHLY": return "Every month";
+    case "YEARLY": return "Every year";
+    default: return period;
+  }
+}
+
+export function stateName(state: string): string {
+  return state.charAt(0).toUpperCase() + state.slice(1);
+}
+
+export function stateMeaning(state: string): string {
+  switch (state) {
+    case "current": return "Seals new recordings, opens its own";
+    case "previous": return "Opens its recordings, seals none";
+    case "disabled": return "Opens nothing until it is enabled";
+    case "retired": return "Opens nothing, for good";
+    default: return "";
+  }
+}
+
+export function strengthName(bits: number): string {
+  return bits >= 256 ? "256 bits" : `${bits} bits`;
+}
+
+/* Who keeps the private key, and what that means for playing. */
+export function custody(provider: string, name: string): string {
+  switch (provider) {
+    case "managed":
+      return "Keyreel makes the key pairs and keeps the private keys, sealed under this organisation's root key.";
+    case "lkm":
+      return "Your Local Key Manager keeps the private keys. Keyreel asks it for every recording's key; when it says no, nothing plays.";
+    case "aws-kms":
+      return "Your AWS KMS key seals the private keys. Without it, nothing plays.";
+    default:
+      return `The key service behind ${name} opens every recording's key; when it says no, nothing plays.`;
+  }
+}
+
+/* What the server wants typed before recordings are given up. */
+export function lossPhrase(recordings: number): string {
+  return `lose ${recordings} recordings`;
+}
+
+export function currentKey(keys: TenantKeys): KeyVersion | undefined {
+  return keys.keys.find((key) => key.state === "current");
+}
+
+/* Recordings that a key other than the current one opens. */
+export function olderRecordings(keys: TenantKeys): number {
+  return keys.keys.filter((key) => key.state !== "current" && key.state !== "retired")
+    .reduce((sum, key) => sum + (key.recordings ?? 0), 0);
+}
+
+export function rewrapWords(status: RewrapStatus): string {
+  const { done, failed, total } = status;
+  const progress = `${done.toLocaleString()} of ${counted(total, "recording")}`;
+  const failures = failed > 0 ? `, ${failed.toLocaleString()} failed` : "";
+  switch (status.state) {
+    case "running": return `${progress} re-wrapped${failures}`;
+    case "done": return failed > 0 ? `Finished: ${progress} re-wrapped${failures}` : `Finished: ${counted(done, "recording")} re-wrapped`;
+    case "stopped": return `Stopped at ${progress}${failures}`;
+    case "failed": return `Ended with recordings left: ${progress} re-wrapped${failures}`;
+    default: return "Not running";
+  }
+}
+
+/* "about 3 minutes left", from how far it came between two looks. */
+export function timeLeft(first: { at: number; handled: number }, last: { at: number; handled: number }, total: number): string {
+  const seconds = (last.at - first.at) / 1000;
+  const rate = (last.handled - first.handled) / seconds;
+  if (!(seconds > 0) || !(rate > 0)) return "";
+  const left = Math.max(0, total - last.handled) / rate;
+  if (left < 60) return "less than a minute left";
+  if (left < 3600) return `about ${counted(Math.round(left / 60), "minute")} left`;
+  return `about ${counted(Math.round(left / 3600), "hour")} left`;
+}
+
+/* Somebody pasted the half that must never leave its owner. */
+export function isPrivateKey(text: string): boolean {
+  return /PRIVATE KEY/.test(text);
+}
+
+export function isUuid(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text.trim());
+}
+
+/* What the API of keys calls a provider. */
+export function configurationType(provider: string): string {
+  switch (provider) {
+    case "managed": return "Native";
+    case "lkm": return "LocalKeyManager";
+    case "aws-kms": return "KmsSymmetric";
+    default: return "Vendor";
+  }
+}
