@@ -22,6 +22,7 @@ const row = (page, id) => page.locator(`[data-testid=key][data-id="${id}"]`);
 const dialog = (page) => page.locator("dialog[open]");
 const confirm = (page) => page.locator("dialog[open] [data-testid=confirm]");
 const done = (page) => page.waitForSelector("dialog", { state: "detached" });
+const focused = (page, testid) => page.waitForFunction((id) => document.activeElement.dataset.testid === id, testid);
 const toast = (page) => page.textContent("[data-testid=toast]");
 
 /* What a listener gets for the first bytes of a tenant's recording. */
@@ -95,6 +96,7 @@ function wholeLife(tenant, name, older) {
     await row(page, older()).locator("[data-testid=retire-key]").click();
     assert.match(await dialog(page).textContent(), /never be played again/);
     assert.ok(await confirm(page).isDisabled());
+    await focused(page, "phrase");
     await page.fill("[data-testid=phrase]", `lose ${recordings} recordings`);
     assert.ok(await confirm(page).isDisabled(), "another number is not the loss that is shown");
     await page.fill("[data-testid=phrase]", `lose ${recordings + 1} recordings`);
@@ -249,7 +251,7 @@ describe("keys that Keyreel keeps", () => {
     await page.check("dialog[open] input[value=aws-kms]");
     await page.click("[data-testid=save]");
     assert.match(await dialog(page).locator(".fault").first().textContent(), /is needed/);
-    assert.equal(await page.evaluate(() => document.activeElement.dataset.field), "keyArn");
+    await page.waitForFunction(() => document.activeElement.dataset.field === "keyArn");
     await page.fill("[data-field=keyArn]", "arn:aws:kms:nowhere");
     await page.click("[data-testid=test]");
     assert.match(await dialog(page).locator(".fault").first().textContent(), /form/);
@@ -333,7 +335,7 @@ describe("keys of a Local Key Manager", () => {
     const sent = [];
     page.on("request", (request) => { if (request.method() === "POST") sent.push(request.postData() ?? ""); });
     await page.click("[data-testid=register]");
-    assert.equal(await page.evaluate(() => document.activeElement.dataset.testid), "keypair-id");
+    await focused(page, "keypair-id");
     await page.fill("[data-testid=keypair-id]", pair.keypairId);
     await page.fill("[data-testid=public-key]", "-----BEGIN PRIVATE KEY-----\nMIIsecret\n-----END PRIVATE KEY-----");
     await confirm(page).click();
@@ -378,6 +380,25 @@ describe("keys of a Local Key Manager", () => {
     await press(page, "Escape");
     await done(page);
     assert.ok(!(await page.content()).includes(made.apiKey));
+  });
+
+  test("a new key service changes nothing by itself, and leads to registering a key pair of it", async () => {
+    const before = await currentOf(LKM);
+    const made = program("lkm", "credential", "add", "--data", demo().services.lkm.data);
+    await page.click("[data-testid=add-configuration]");
+    await page.check("dialog[open] input[value=lkm]");
+    await page.fill("[data-field=url]", demo().services.lkm.decrypt_url);
+    await page.fill("[data-field=apiId]", made.apiId);
+    await page.selectOption("[data-field=padding]", "oaep-sha256");
+    await page.fill("[data-secret=api-key]", made.apiKey);
+    await page.click("[data-testid=save]");
+    await page.click("[data-testid=register-next]");
+    await page.waitForSelector("[data-testid=keypair-id]");
+    assert.equal(await page.locator("dialog").count(), 1);
+    assert.equal((await currentOf(LKM)).id, before.id);
+    await press(page, "Escape");
+    await done(page);
+    await page.waitForFunction(() => document.querySelectorAll("[data-testid=configuration]").length === 2);
   });
 
   describe("the older pair", () => wholeLife(LKM, "Local Key Manager", () => older));
@@ -494,7 +515,7 @@ describe("for everybody", () => {
     }
     await press(page, "Escape");
     await done(page);
-    assert.equal(await page.evaluate(() => document.activeElement.dataset.testid), "rotate");
+    await focused(page, "rotate");
     await context.close();
   });
 

@@ -70,7 +70,7 @@ export function ActionDialog(props: {
           <label class="field">
             <span>Type <strong class="phrase">{props.phrase}</strong> to go on</span>
             <input
-              class="input mono" value={typed.value} autocomplete="off" autocapitalize="none" spellcheck={false} data-testid="phrase"
+              class="input mono" value={typed.value} autofocus autocomplete="off" autocapitalize="none" spellcheck={false} data-testid="phrase"
               onInput={(event) => { typed.value = event.currentTarget.value; }}
             />
           </label>

@@ -106,6 +106,7 @@ function ConfigurationForm(props: Parameters<typeof ConfigurationDialog>[0] & { 
       } else {
         const configuration = await api.saveConfiguration(tenant, existing?.id ?? null, input);
         await props.onSaved();
+        secrets.value = {};
         outcome.value = { kind: "saved", warnings: configuration.warnings ?? [], configuration };
         if (gone.current) say("Saved");
       }
@@ -120,22 +121,7 @@ function ConfigurationForm(props: Parameters<typeof ConfigurationDialog>[0] & { 
   const close = () => form.current?.closest("dialog")?.close();
   if (outcome.value?.kind === "saved") {
     const { configuration, warnings } = outcome.value;
-    return (
-      <form class="action" ref={form} method="dialog" data-testid="saved">
-        <p class="done-line" role="status"><Check size={20} /><span><strong>It works, and is saved.</strong> {provider.mintsKeks
-          ? "A new key pair was made and tried. New recordings are sealed with it from now on; older ones keep opening with the keys that sealed them."
-          : existing
-            ? "The keys that were registered with it were tried with the new settings."
-            : "Nothing has changed for recordings yet: register a key pair next."}</span></p>
-        <Warnings of={warnings} />
-        <div class="dialog-foot">
-          {!provider.mintsKeks && !existing && (
-            <button type="button" class="button primary" onClick={() => { props.onRegister(configuration); close(); }}>Register a key pair</button>
-          )}
-          <button type="submit" class="button" autofocus>Close</button>
-        </div>
-      </form>
-    );
+    return <Saved provider={provider} changed={existing !== null} warnings={warnings} onRegister={() => props.onRegister(configuration)} />;
   }
   return (
     <form
@@ -162,6 +148,29 @@ function ConfigurationForm(props: Parameters<typeof ConfigurationDialog>[0] & { 
           </button>
           <button type="submit" class="button primary" disabled={busy.value !== "no"} data-testid="save">{busy.value === "save" ? "Saving…" : "Save"}</button>
         </div>
+      </div>
+    </form>
+  );
+}
+
+function Saved(props: { provider: KeyProvider; changed: boolean; warnings: string[]; onRegister: () => void }) {
+  const { provider, changed } = props;
+  const form = useRef<HTMLFormElement>(null);
+  // What had the focus is gone.
+  useEffect(() => form.current?.querySelector("button")?.focus(), []);
+  return (
+    <form class="action" ref={form} method="dialog" data-testid="saved">
+      <p class="done-line" role="status"><Check size={20} /><span><strong>It works, and is saved.</strong> {provider.mintsKeks
+        ? "A new key pair was made and tried. New recordings are sealed with it from now on; older ones keep opening with the keys that sealed them."
+        : changed
+          ? "The keys that were registered with it were tried with the new settings."
+          : "Nothing has changed for recordings yet: register a key pair next."}</span></p>
+      <Warnings of={props.warnings} />
+      <div class="dialog-foot">
+        {!provider.mintsKeks && !changed && (
+          <button type="submit" class="button primary" onClick={props.onRegister} data-testid="register-next">Register a key pair</button>
+        )}
+        <button type="submit" class="button">Close</button>
       </div>
     </form>
   );

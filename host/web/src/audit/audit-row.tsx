@@ -37,6 +37,7 @@ export function AuditRow(props: {
 }
 
 function Details({ entry, set }: { entry: AuditEntry; set: (change: Partial<AuditFilters>) => void }) {
+  // A trial of a key has an id, and no recording that could be opened.
   return (
     <div class="audit-opened">
       <dl class="facts">
@@ -46,7 +47,7 @@ function Details({ entry, set }: { entry: AuditEntry; set: (change: Partial<Audi
         {entry.tenant && <div><dt>Organisation</dt><dd>{tenantName(entry.tenant)}</dd></div>}
         {entry.recording && (
           <div><dt>Recording</dt><dd class="mono">
-            {entry.tenant ? <a href={recordingAddress({ id: entry.recording, tenant: entry.tenant })} onClick={follow}>{entry.recording}</a> : entry.recording}
+            {entry.tenant && entry.fields.purpose !== "trial" ? <a href={recordingAddress({ id: entry.recording, tenant: entry.tenant })} onClick={follow}>{entry.recording}</a> : entry.recording}
           </dd></div>
         )}
         <div><dt>Outcome</dt><dd class="mono">{entry.outcome}</dd></div>

@@ -2,7 +2,7 @@
    Not for: anything that knows about recordings. */
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { explain, type Problem } from "../api/problem";
 import { day, moment, utc } from "../format";
 import { Alert, Close } from "./icons";
@@ -35,7 +35,7 @@ export function Dialog(props: {
   title: string; onClose: () => void; children: ComponentChildren; beside?: "closes" | "stays"; class?: string; testId?: string;
 }) {
   const element = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = element.current;
     if (dialog && !dialog.open) dialog.showModal();
   }, []);
