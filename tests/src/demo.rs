@@ -90,7 +90,7 @@ impl Demo {
     /// Starts it on `data`, which may hold an earlier demo's.
     ///
     /// # Errors
-    /// It does not become ready within 60 seconds.
+    /// It does not become ready within three minutes.
     pub fn start(data: &Path) -> anyhow::Result<Self> {
         Self::start_with(data, &[])
     }
@@ -98,7 +98,7 @@ impl Demo {
     /// As [`Demo::start`], with more arguments.
     ///
     /// # Errors
-    /// It does not become ready within 60 seconds.
+    /// It does not become ready within three minutes.
     pub fn start_with(data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         // The log lies beside the data, not in it: tests search the data for plaintext.
         let log = data.with_extension("log");
@@ -133,11 +133,15 @@ impl Demo {
         let mut demo = |line: Option<std::io::Result<String>>| -> anyhow::Result<Ready> {
             match line {
                 Some(line) => Ok(serde_json::from_str(&line?)?),
-                None => bail!("it ended with {}", child.wait()?),
+                None => {
+                    // It may be there still, and only be slow.
+                    let _ = child.kill();
+                    bail!("it ended with {}", child.wait()?)
+                }
             }
         };
         let line = receiver
-            .recv_timeout(Duration::from_mins(1))
+            .recv_timeout(Duration::from_mins(3))
             .unwrap_or(None);
         let ready = demo(line).with_context(|| {
             format!(
