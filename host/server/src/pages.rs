@@ -24,6 +24,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/", get(index))
         .route("/sign-in", get(index))
         .route("/recordings/{id}", get(index))
+        .route("/admin/encryption-keys", get(index))
+        .route("/admin/audit", get(index))
         .route("/assets/{*path}", get(asset));
     // Icons and the like, which lie beside index.html.
     for name in PAGES

@@ -499,7 +499,7 @@ impl Rig {
             for event in page.items {
                 told.push_str(&format!("{event:?}\n"));
             }
-            query.cursor = page.cursor;
+            query.cursor = page.next;
             if query.cursor.is_none() {
                 break;
             }

@@ -284,7 +284,13 @@ async fn the_audit_log_is_read_by_supervisors() {
 #[tokio::test]
 async fn every_answer_names_its_request_and_pages_have_their_policy() {
     let fixture = Fixture::new().await;
-    for path in ["/", "/sign-in", "/recordings/r?t=83.5"] {
+    for path in [
+        "/",
+        "/sign-in",
+        "/recordings/r?t=83.5",
+        "/admin/encryption-keys",
+        "/admin/audit",
+    ] {
         let page = fixture.get(path, &[]).await;
         assert_eq!(page.status, 200, "{path}");
         assert_eq!(
