@@ -82,13 +82,11 @@ impl Parts {
             .context("the keystore")?;
         let directory = config.storage.cache.clone();
         let cache = Some(ArtefactCache { directory, key });
-        let sandbox_settings = SandboxSettings {
-            cache,
-            ..SandboxSettings::default()
-        };
+        let limits = config.sandbox.limits()?;
+        let sandbox_settings = SandboxSettings { limits, cache };
         let sandbox = Sandbox::new(sandbox_settings, vault.clone(), clock.clone())
             .context("the plugin sandbox")?;
-        let providers = providers::admit(&sandbox, &config.providers, extra).await?;
+        let providers = providers::admit(&sandbox, &config.providers, &settings, extra).await?;
 
         let observer = Arc::new(AuditObserver::new(catalogue.clone(), clock.clone()));
         let keyring = Keyring::new(KeyringParts {

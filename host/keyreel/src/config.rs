@@ -13,6 +13,7 @@ use keyreel_server::settings;
 use crate::ConfigFile;
 use crate::output::{self, Usage};
 use crate::providers::{self, ProviderSettings};
+use crate::settings::SandboxLimits;
 
 /// All settings of `keyreel serve`.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -34,6 +35,9 @@ pub(crate) struct Config {
     /// Plugins for key services, and what each may reach; by id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) providers: BTreeMap<String, ProviderSettings>,
+    /// What one call of a plugin may use.
+    #[serde(default)]
+    pub(crate) sandbox: SandboxLimits,
     /// Grants and media.
     #[serde(default)]
     pub(crate) playback: settings::PlaybackSettings,
@@ -249,8 +253,9 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Check(file) => {
             let config = Config::read(file)?;
-            config.keys.keyring()?;
-            providers::check(&config.providers)?;
+            let keyring = config.keys.keyring()?;
+            config.sandbox.limits()?;
+            providers::check(&config.providers, &keyring)?;
             output::note(&format!("{}: good", file.config.display()));
             Ok(())
         }

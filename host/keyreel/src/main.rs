@@ -15,6 +15,7 @@ mod lkm;
 mod output;
 mod providers;
 mod serve;
+mod settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

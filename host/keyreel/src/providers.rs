@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use keyreel_keys::{KeyProvider, ProviderId};
+use keyreel_keys::{KeyProvider, KeyringSettings, ProviderId};
 use keyreel_sandbox::{
     AwsSigner, Egress, Grants, OriginGrant, PluginProvider, Roots, Sandbox, Tls, TlsVersion,
 };
 
 use crate::output::Usage;
+use crate::settings::EgressSettings;
 
 /// The provider that every installation has.
 pub(crate) const MANAGED: &str = "managed";
@@ -92,6 +93,8 @@ pub(crate) struct ProviderSettings {
     /// Who signs its requests; for aws-kms this server does unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sign: Option<Sign>,
+    /// How much it may send and be answered.
+    pub(crate) limits: EgressSettings,
 }
 
 /// Who signs a plugin's requests.
@@ -154,12 +157,16 @@ impl ProviderSettings {
 ///
 /// # Errors
 /// What is wrong.
-pub(crate) fn check(settings: &BTreeMap<String, ProviderSettings>) -> anyhow::Result<()> {
+pub(crate) fn check(
+    settings: &BTreeMap<String, ProviderSettings>,
+    keyring: &KeyringSettings,
+) -> anyhow::Result<()> {
+    let extra = Extra::default();
     for (id, of) in settings {
         let built_in = BUILT_IN.iter().find(|plugin| plugin.id == id);
         section(
             id,
-            grants(of, built_in, &Extra::default(), Files::Leave).map(drop),
+            grants(of, built_in, keyring, &extra, Files::Leave).map(drop),
         )?;
         section(id, vendor(id, of, built_in).map(drop))?;
     }
@@ -173,6 +180,7 @@ pub(crate) fn check(settings: &BTreeMap<String, ProviderSettings>) -> anyhow::Re
 pub(crate) async fn admit(
     sandbox: &Sandbox,
     settings: &BTreeMap<String, ProviderSettings>,
+    keyring: &KeyringSettings,
     extra: &Extra,
 ) -> anyhow::Result<HashMap<ProviderId, Arc<dyn KeyProvider>>> {
     let mut plugins = Vec::new();
@@ -183,7 +191,10 @@ pub(crate) async fn admit(
             built_in.id,
             vendor(built_in.id, of, Some(built_in)).map(drop),
         )?;
-        let grants = section(built_in.id, grants(of, Some(built_in), extra, Files::Read))?;
+        let grants = section(
+            built_in.id,
+            grants(of, Some(built_in), keyring, extra, Files::Read),
+        )?;
         let id = ProviderId::parse(built_in.id)?;
         plugins.push((id, built_in.component.to_vec(), None, grants));
     }
@@ -191,7 +202,7 @@ pub(crate) async fn admit(
         if let Some(file) = section(id, vendor(id, of, built_in(id)))? {
             let component = std::fs::read(file.path)
                 .with_context(|| format!("[providers.{id}] component {}", file.path.display()))?;
-            let grants = section(id, grants(of, None, extra, Files::Read))?;
+            let grants = section(id, grants(of, None, keyring, extra, Files::Read))?;
             plugins.push((file.id, component, Some(file.sha256), grants));
         }
     }
@@ -254,9 +265,13 @@ enum Files {
 fn grants(
     of: &ProviderSettings,
     built_in: Option<&BuiltIn>,
+    keyring: &KeyringSettings,
     extra: &Extra,
     files: Files,
 ) -> anyhow::Result<Grants> {
+    of.limits
+        .check()
+        .map_err(|error| anyhow::anyhow!("limits: {error}"))?;
     let sign = of.sign.or(built_in.map(|plugin| plugin.sign)) == Some(Sign::AwsSigV4);
     let own = built_in.map_or(&[][..], |plugin| plugin.origins);
     let own: Vec<String> = own.iter().map(|origin| (*origin).to_owned()).collect();
@@ -288,6 +303,7 @@ fn grants(
             origins,
             aws,
             tls: Tls::new(&roots, oldest)?,
+            limits: of.limits.limits(keyring),
             ..Egress::default()
         },
     })
@@ -300,6 +316,8 @@ fn section<T>(id: &str, result: anyhow::Result<T>) -> anyhow::Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn settings(text: &str) -> BTreeMap<String, ProviderSettings> {
@@ -319,9 +337,13 @@ mod tests {
             sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
             origins = ["https://*.acme.example"]
             reveal = ["token"]
+            [acme-hsm.limits]
+            connect_ms = 500
+            answer_kib = 64
         "#;
-        check(&settings(text)).unwrap();
-        check(&BTreeMap::new()).unwrap();
+        let keyring = KeyringSettings::default();
+        check(&settings(text), &keyring).unwrap();
+        check(&BTreeMap::new(), &keyring).unwrap();
     }
 
     #[test]
@@ -339,9 +361,15 @@ mod tests {
             ),
             ("[lkm]\norigins = ['http://*']", "[providers.lkm]"),
             ("[lkm]\nprivate_origins = ['ftp://x']", "[providers.lkm]"),
+            (
+                "[lkm.limits]\nrequests = 0",
+                "[providers.lkm] limits: requests is 0: expected 1 to 1000",
+            ),
         ];
         for (text, expected) in table {
-            let error = check(&settings(text)).unwrap_err().to_string();
+            let error = check(&settings(text), &KeyringSettings::default())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
         assert!(
@@ -355,9 +383,14 @@ mod tests {
             allow_origins: vec!["http://127.0.0.1:9000".to_owned()],
             aws: None,
         };
-        let none = ProviderSettings::default();
+        let mut keyring = KeyringSettings::default();
+        keyring.unwrap_limit = Duration::from_secs(25);
+        keyring.mint_limit = Duration::from_secs(20);
+        let none: ProviderSettings = toml::from_str("limits.requests = 3").unwrap();
         for plugin in &BUILT_IN {
-            let grants = grants(&none, Some(plugin), &extra, Files::Leave).unwrap();
+            let grants = grants(&none, Some(plugin), &keyring, &extra, Files::Leave).unwrap();
+            let limits = &grants.egress.limits;
+            assert_eq!((limits.requests, limits.first_byte.as_secs()), (3, 25));
             let signs = plugin.sign == Sign::AwsSigV4;
             assert_eq!(grants.egress.aws.is_some(), signs, "{}", plugin.id);
             let expected = OriginGrant::parse("http://127.0.0.1:9000").unwrap();

@@ -115,6 +115,20 @@ pub struct SealedKey {
     pub sealed: Vec<u8>,
 }
 
+/// What a registration saves: all of it, or nothing.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The configuration.
+    pub configuration: KeyConfiguration,
+    /// Its secrets, sealed, by the names that [`KekStore::sealed_key`] knows them by. Those that
+    /// are not named stay.
+    pub secrets: Vec<(String, SealedKey)>,
+    /// The KEK that was minted under it, to be the tenant's current one.
+    pub kek: Option<Kek>,
+    /// When the KEK becomes the current one, ms since 1970.
+    pub now_ms: u64,
+}
+
 /// Where KEKs lie: the catalogue.
 #[async_trait]
 pub trait KekStore: Send + Sync {
@@ -181,16 +195,6 @@ pub trait KekStore: Send + Sync {
         key: &SealedKey,
     ) -> Result<(), StoreError>;
 
-    /// Keeps a sealed configuration secret, in place of the one of that name if there is one.
-    /// Private keys are put, never replaced.
-    async fn replace_sealed_key(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        name: &str,
-        key: &SealedKey,
-    ) -> Result<(), StoreError>;
-
     /// One of `tenant`'s key configurations, `None` where it is another's.
     async fn key_configuration(
         &self,
@@ -204,12 +208,28 @@ pub trait KekStore: Send + Sync {
         tenant: &TenantId,
     ) -> Result<Vec<KeyConfiguration>, StoreError>;
 
-    /// Adds a key configuration, or replaces what the one of this id says; its tenant, its provider
-    /// and its date stay. [`StoreError::Exists`] where the id is another tenant's or provider's.
+    /// Saves a registration in one transaction. Adds its configuration, or replaces what the one of
+    /// this id says; its tenant, its provider and its date stay. Puts its secrets in the place of
+    /// the former ones: private keys are put, never replaced. Makes its KEK the current one, as
+    /// [`KekStore::put_current_kek`] does.
+    ///
+    /// [`StoreError::Exists`] where the configuration's id is another tenant's or provider's, or the
+    /// KEK's id is taken; nothing was saved then.
+    async fn put_registration(&self, registration: &Registration) -> Result<(), StoreError>;
+
+    /// Saves a key configuration alone.
     async fn put_key_configuration(
         &self,
         configuration: &KeyConfiguration,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let registration = Registration {
+            configuration: configuration.clone(),
+            secrets: Vec::new(),
+            kek: None,
+            now_ms: configuration.created_ms,
+        };
+        self.put_registration(&registration).await
+    }
 
     /// The configuration (JSON) of `provider` for `tenant`; "{}" where none was set.
     async fn provider_config(

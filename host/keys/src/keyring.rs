@@ -27,12 +27,15 @@ use crate::stats::{Counters, KeyringStats};
 use crate::vault::Vault;
 
 mod rotate;
+mod save;
 mod seal;
+mod states;
 #[cfg(test)]
 mod tests;
 mod unwrap;
 
 pub use rotate::{Occasion, Rotated};
+pub(crate) use save::Former;
 pub use seal::{TriedKek, Wrapped};
 
 /// What a keyring is made of.
@@ -303,9 +306,9 @@ impl Keyring {
         Ok(self.inner.provider(provider)?.describe().mints_keks)
     }
 
-    /// The names of the secrets that a provider reads.
-    pub(crate) fn secret_names(&self, provider: &ProviderId) -> Result<Vec<String>, KeyError> {
-        Ok(self.inner.provider(provider)?.describe().secrets.clone())
+    /// What a provider says of itself.
+    pub(crate) fn describe(&self, provider: &ProviderId) -> Result<&ProviderDescription, KeyError> {
+        Ok(self.inner.provider(provider)?.describe())
     }
 
     /// Where KEKs lie.

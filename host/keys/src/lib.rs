@@ -31,7 +31,9 @@ pub use configuration::{
 };
 pub use error::KeyError;
 pub use gate::BreakerState;
-pub use kek::{Kek, KekRecord, KekState, KekStore, Policy, SealedKey, StoreError, Succession};
+pub use kek::{
+    Kek, KekRecord, KekState, KekStore, Policy, Registration, SealedKey, StoreError, Succession,
+};
 pub use keyreel_format::{Dek, KekId, ProviderId, RecordingId, TenantId};
 pub use keyring::{
     Asker, DekLease, DekRequest, Keyring, KeyringParts, Occasion, Rotated, TriedKek, Wrapped,

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::configuration::{Configured, KeyConfiguration, TrialConfiguration};
 use crate::error::KeyError;
-use crate::kek::{Kek, Policy, StoreError};
-use crate::keyring::{Asker, Keyring};
+use crate::kek::{Kek, KekState, Policy, Registration, StoreError};
+use crate::keyring::{Asker, Former, Keyring};
 use crate::public_key::{InvalidPublicKey, rsa_public_key};
 use crate::vault::{TenantVault as _, Vault, VaultError};
 
@@ -62,6 +62,16 @@ pub struct Registered {
     pub warnings: Vec<String>,
 }
 
+/// A configuration on its way to be saved.
+struct Registering {
+    configuration: KeyConfiguration,
+    /// As it is tried, with the secrets that stay.
+    new: NewConfiguration,
+    /// The secrets that were sent.
+    secrets: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    former: Former,
+}
+
 /// A registration failed; nothing has changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +102,24 @@ pub enum RegistrationError {
         found: ProviderId,
         /// Whose it was said to be.
         asked: ProviderId,
+    },
+    /// What is kept secret for one key service is not for another.
+    #[error(
+        "the key service's origin changed ({}): send its secrets again ({})",
+        origins.join(", "),
+        secrets.join(", ")
+    )]
+    OriginChanged {
+        /// The origins that the configuration did not need before.
+        origins: Vec<String>,
+        /// The secrets that were not sent.
+        secrets: Vec<String>,
+    },
+    /// The provider opens nothing that an owner's RSA key pair seals.
+    #[error("the provider {provider} opens no RSA wraps: no key pair is registered with it")]
+    NoRsa {
+        /// Which.
+        provider: ProviderId,
     },
     /// The provider makes its keys itself.
     #[error("the provider {provider} makes its key pairs itself: none is registered with it")]
@@ -173,12 +201,22 @@ impl Registrar {
             config_json: new.json.clone(),
             created_ms: self.keyring.now_ms(),
         };
-        self.check_and_save(configuration, policy, new, asker).await
+        let secrets = new.secrets.clone();
+        let registering = Registering {
+            configuration,
+            new,
+            secrets,
+            former: Former::None,
+        };
+        self.check_and_save(registering, policy, asker).await
     }
 
     /// Replaces what a configuration says, after its key service was asked as `new` says. Secrets
-    /// that `new` does not name stay. The KEKs that were registered under it must open what they
-    /// seal; where the provider mints, a new one is minted.
+    /// that `new` does not name stay, unless the key service is at another origin now: whoever
+    /// may change a configuration need not know its secrets, and must not send them elsewhere.
+    ///
+    /// The KEKs that were registered under it, and that are in use, must open what they seal; where
+    /// the provider mints, a new one is minted.
     ///
     /// # Errors
     /// It does not work, and why. Nothing has changed then.
@@ -199,31 +237,88 @@ impl Registrar {
                 asked: new.provider,
             });
         }
-        for name in self.keyring.secret_names(&new.provider)? {
-            if !new.secrets.contains_key(&name) {
-                let kept = self.vault.secret(tenant, &new.provider, Some(id), &name);
-                if let Some(kept) = kept.await? {
-                    new.secrets.insert(name, kept);
-                }
+        // Only what was sent is saved: what stays is not written again.
+        let secrets = new.secrets.clone();
+        let kept = self.kept(&known, &new).await?;
+        if !kept.is_empty() {
+            let origins = self.new_origins(&known, &new).await?;
+            if !origins.is_empty() {
+                return Err(RegistrationError::OriginChanged {
+                    origins,
+                    secrets: kept.into_keys().collect(),
+                });
             }
         }
+        new.secrets.extend(kept);
         let trial = trial_of(&new);
         let keks = self.keyring.store().keks(tenant).await?;
         for record in keks {
-            if record.provider == new.provider && record.kek.configuration() == Some(id) {
+            let in_use = matches!(record.state, KekState::Current | KekState::Previous);
+            if in_use && record.provider == new.provider && record.kek.configuration() == Some(id) {
                 let configured = Configured::Trial(trial.clone());
                 self.keyring
                     .try_kek(tenant, &record.provider, &record.kek, configured, asker)
                     .await?;
             }
         }
-        let changed = KeyConfiguration {
-            config_json: new.json.clone(),
-            ..known
+        let registering = Registering {
+            configuration: KeyConfiguration {
+                config_json: new.json.clone(),
+                ..known
+            },
+            new,
+            secrets,
+            former: Former::Replaced,
         };
-        let registered = self.check_and_save(changed, policy, new, asker).await?;
-        self.keyring.reconfigured(tenant, id);
-        Ok(registered)
+        self.check_and_save(registering, policy, asker).await
+    }
+
+    /// The origins that a key service would be reached at, as its provider says. No key service is
+    /// asked.
+    ///
+    /// # Errors
+    /// It is no configuration for the provider.
+    pub async fn origins(&self, new: &NewConfiguration) -> Result<Vec<String>, KeyError> {
+        let validated = self.keyring.validate(&new.provider, &new.json).await?;
+        Ok(validated.outbound)
+    }
+
+    /// The stored secrets of a configuration that `new` does not name.
+    async fn kept(
+        &self,
+        known: &KeyConfiguration,
+        new: &NewConfiguration,
+    ) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, RegistrationError> {
+        let mut kept = BTreeMap::new();
+        for name in &self.keyring.describe(&new.provider)?.secrets {
+            if !new.secrets.contains_key(name) {
+                let secret =
+                    self.vault
+                        .secret(&known.tenant, &known.provider, Some(&known.id), name);
+                if let Some(secret) = secret.await? {
+                    kept.insert(name.clone(), secret);
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The origins that `new` needs and `known` does not. What a provider does not know any more as
+    /// a configuration had none.
+    async fn new_origins(
+        &self,
+        known: &KeyConfiguration,
+        new: &NewConfiguration,
+    ) -> Result<Vec<String>, RegistrationError> {
+        let mut origins = self.origins(new).await?;
+        let former = self
+            .keyring
+            .validate(&known.provider, &known.config_json)
+            .await;
+        let former = former.map(|validated| validated.outbound);
+        let former = former.unwrap_or_default();
+        origins.retain(|origin| !former.contains(origin));
+        Ok(origins)
     }
 
     /// Makes a key pair whose private half its owner keeps the tenant's current KEK, after a
@@ -250,7 +345,7 @@ impl Registrar {
         }
         let kek = Kek {
             id: key_pair_id(&key.id).ok_or(RegistrationError::KeyPairId)?,
-            algorithm: padding_of(&configuration.config_json).to_owned(),
+            algorithm: self.algorithm(&provider, &configuration.config_json)?,
             public_key: rsa_public_key(&key.public_key)?,
             sealed: Vec::new(),
             attributes: Vec::new(),
@@ -308,39 +403,61 @@ impl Registrar {
 
     async fn check_and_save(
         &self,
-        configuration: KeyConfiguration,
+        registering: Registering,
         policy: Policy,
-        new: NewConfiguration,
         asker: &Asker,
     ) -> Result<Registered, RegistrationError> {
-        let tenant = &configuration.tenant;
+        let Registering {
+            configuration,
+            new,
+            secrets,
+            former,
+        } = registering;
+        let KeyConfiguration {
+            id,
+            tenant,
+            provider,
+            ..
+        } = &configuration;
         let warnings = self.check_now(tenant, &new, asker).await?;
-        let tried = if self.keyring.mints(&new.provider)? {
+        let mut sealed = Vec::new();
+        for (name, secret) in &secrets {
+            let sealing = self
+                .vault
+                .seal_secret(tenant, provider, Some(id), name, secret);
+            sealed.push(sealing.await?);
+        }
+        let tried = if self.keyring.mints(provider)? {
             let configured = Configured::Trial(trial_of(&new));
-            let minting =
-                self.keyring
-                    .try_minting(tenant, &new.provider, policy, configured, asker);
+            let minting = self
+                .keyring
+                .try_minting(tenant, provider, policy, configured, asker);
             Some(minting.await?)
         } else {
             None
         };
-        let id = configuration.id.as_str();
-        for (name, secret) in &new.secrets {
-            self.vault
-                .put_secret(tenant, &new.provider, Some(id), name, secret)
-                .await?;
-        }
-        let store = self.keyring.store();
-        store.put_key_configuration(&configuration).await?;
-        let kek = match tried {
-            Some(tried) => Some(self.keyring.adopt(tried, Some(id)).await?),
-            None => None,
+        let registration = Registration {
+            configuration: configuration.clone(),
+            secrets: sealed,
+            kek: None,
+            now_ms: self.keyring.now_ms(),
         };
+        let kek = self.keyring.save(registration, tried, former).await?;
         Ok(Registered {
             configuration,
             kek,
             warnings,
         })
+    }
+
+    /// The wrap algorithm for an owner's key pair.
+    fn algorithm(&self, provider: &ProviderId, json: &str) -> Result<String, RegistrationError> {
+        let listed = &self.keyring.describe(provider)?.algorithms;
+        rsa_algorithm(provider, listed, json)
+            .map(str::to_owned)
+            .ok_or_else(|| RegistrationError::NoRsa {
+                provider: provider.clone(),
+            })
     }
 
     /// One registration of a tenant at a time: each asks a key service, which its administrator
@@ -368,17 +485,27 @@ fn key_pair_id(text: &str) -> Option<KekId> {
     plain.then(|| KekId::parse(text).ok()).flatten()
 }
 
-/// The wrap algorithm for an owner's key pair: what the configuration says of the padding. The
-/// sample Local Key Manager's is the default.
-fn padding_of(json: &str) -> &'static str {
-    let padding = serde_json::from_str::<serde_json::Value>(json)
-        .ok()
-        .and_then(|json| Some(json.get("padding")?.as_str()?.to_owned()));
-    match padding.as_deref() {
-        Some("oaep-sha256") => "rsa-oaep-sha256",
-        _ => "rsa-oaep-sha1",
-    }
+/// The wrap algorithm for an owner's key pair: of those of RSA that the provider lists, the one that
+/// the configuration's `padding` means, else the better one; of a Local Key Manager, that of the
+/// sample, as its plugin has it too.
+fn rsa_algorithm(provider: &ProviderId, listed: &[String], json: &str) -> Option<&'static str> {
+    let json: Option<serde_json::Value> = serde_json::from_str(json).ok();
+    let padding = json.as_ref().and_then(|json| json.get("padding")?.as_str());
+    let preferred = match padding {
+        Some("oaep-sha256") => SHA256,
+        Some("oaep-sha1") => SHA1,
+        _ if provider.as_str() == LKM => SHA1,
+        _ => SHA256,
+    };
+    [preferred, SHA256, SHA1]
+        .into_iter()
+        .find(|name| listed.iter().any(|listed| listed == name))
 }
+
+const SHA256: &str = "rsa-oaep-sha256";
+const SHA1: &str = "rsa-oaep-sha1";
+/// The provider of Local Key Managers.
+const LKM: &str = "lkm";
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ mod provider;
 mod store;
 
 pub use provider::{Behaviour, LocalProvider};
-pub use store::MemoryKekStore;
+pub use store::{MemoryKekStore, Writing};
 
 /// An observer that remembers, and fails on demand.
 #[derive(Debug, Default)]

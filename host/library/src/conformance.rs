@@ -27,7 +27,7 @@ use keyreel_keys::Policy;
 
 pub use accounts::{accounts, credentials};
 pub use audit::{audit_log, audit_pages, concurrent_appends};
-pub use keys::{keks, key_configurations, sealed_keys, tenants};
+pub use keys::{keks, key_configurations, registrations, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
 pub use rotation::{concurrent_claims, kek_successions, rotation_schedules};
 
@@ -39,6 +39,7 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     keks(catalogue.clone()).await;
     sealed_keys(catalogue.clone()).await;
     key_configurations(catalogue.clone()).await;
+    registrations(catalogue.clone()).await;
     kek_successions(catalogue.clone()).await;
     rotation_schedules(catalogue.clone()).await;
     concurrent_claims(catalogue.clone()).await;

@@ -10,6 +10,7 @@ mod configuration;
 mod convert;
 mod egress;
 mod engine;
+mod epoch;
 mod error;
 mod limiter;
 mod log;

@@ -20,6 +20,7 @@ use crate::configuration::Configuration;
 use crate::convert;
 use crate::egress::{Egress, Pool};
 use crate::engine::Ticker;
+use crate::epoch::Remembered;
 use crate::error::Fault;
 use crate::sessions::Sessions;
 use crate::settings::Limits;
@@ -73,7 +74,7 @@ pub struct Grants {
 pub struct PluginProvider {
     pub(crate) plugin: Arc<Plugin>,
     description: ProviderDescription,
-    configurations: Cache<(TenantId, Option<Arc<str>>), Arc<Configuration>>,
+    configurations: Remembered<(TenantId, Option<Arc<str>>), Arc<Configuration>>,
 }
 
 impl PluginProvider {
@@ -86,7 +87,7 @@ impl PluginProvider {
         Self {
             plugin,
             description,
-            configurations,
+            configurations: Remembered::new(configurations),
         }
     }
 
@@ -120,13 +121,16 @@ impl PluginProvider {
         if let Some(configuration) = self.configurations.get(&key) {
             return Ok(configuration);
         }
+        let epoch = self.configurations.epoch();
         let vault = &self.plugin.host.vault;
         let json = vault
             .configuration(&call.tenant, &self.plugin.id, call.configured.id())
             .await
             .map_err(|error| convert::vault_error(&error))?;
         let configuration = Arc::new(Configuration::new(&json));
-        self.configurations.insert(key, Arc::clone(&configuration));
+        let kept = Arc::clone(&configuration);
+        self.configurations
+            .unless_purged(epoch, |all| all.insert(key, kept));
         Ok(configuration)
     }
 }
@@ -136,12 +140,8 @@ impl KeyProvider for PluginProvider {
     /// Its configuration, its upstream tokens and its connections.
     fn purge(&self, tenant: &TenantId) {
         let owner = tenant.clone();
-        let forgotten = self
-            .configurations
-            .invalidate_entries_if(move |(tenant, _), _| *tenant == owner);
-        if forgotten.is_err() {
-            self.configurations.invalidate_all();
-        }
+        self.configurations
+            .purge(move |(tenant, _)| *tenant == owner);
         self.plugin.sessions.forget(tenant);
         self.plugin.connections.purge(tenant);
     }
@@ -162,7 +162,7 @@ impl KeyProvider for PluginProvider {
     ) -> Result<UnwrappedDek, ProviderError> {
         within(&self.plugin, call.deadline, async {
             let instance = self
-                .configured(call, Purpose::Use(Tenancy::of(call)))
+                .configured(call, Purpose::Use(Tenancy::of(call, &self.plugin)))
                 .await?;
             instance.unwrap_dek(call, kek, envelope).await
         })
@@ -179,7 +179,7 @@ impl KeyProvider for PluginProvider {
             return Err(no_key_admin(&self.plugin));
         }
         let (kek, minted) = within(&self.plugin, call.deadline, async {
-            let purpose = Purpose::Mint(Tenancy::of(call), id.clone());
+            let purpose = Purpose::Mint(Tenancy::of(call, &self.plugin), id.clone());
             let instance = self.configured(call, purpose).await?;
             instance.generate_kek(call, id, algorithm).await
         })
@@ -210,7 +210,7 @@ impl KeyProvider for PluginProvider {
     async fn health(&self, call: &CallInfo) -> Result<Health, ProviderError> {
         within(&self.plugin, call.deadline, async {
             let instance = self
-                .configured(call, Purpose::Use(Tenancy::of(call)))
+                .configured(call, Purpose::Use(Tenancy::of(call, &self.plugin)))
                 .await?;
             instance.health(call).await
         })

@@ -246,7 +246,9 @@ impl CallState {
 }
 
 async fn lookup(plugin: &Plugin, tenancy: &Tenancy, name: &str) -> Result<Secret, Error> {
-    let Tenancy { tenant, configured } = tenancy;
+    let Tenancy {
+        tenant, configured, ..
+    } = tenancy;
     let vault = &plugin.host.vault;
     if !is_name(name) {
         return Err(refusal(

@@ -11,6 +11,7 @@ use moka::sync::Cache;
 use zeroize::Zeroizing;
 
 use crate::bindings::keyreel::key_provider::session_cache::Host;
+use crate::epoch::{Epoch, Remembered};
 use crate::state::{CallState, Tenancy};
 
 /// Tenants remembered per plugin.
@@ -25,7 +26,7 @@ const VALUE_LEN: usize = 16 << 10;
 const MAX_TTL_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// One plugin's entries. Gone with the plugin, so a plugin of another digest never sees them.
-pub(crate) struct Sessions(Cache<Scope, Arc<Mutex<Entries>>>);
+pub(crate) struct Sessions(Remembered<Scope, Arc<Mutex<Entries>>>);
 
 /// A tenant, and the id of its configuration.
 type Scope = (TenantId, Option<String>);
@@ -41,29 +42,39 @@ struct Entry {
 impl Sessions {
     pub(crate) fn new() -> Self {
         let idle = Duration::from_millis(MAX_TTL_MS);
-        Self(
-            Cache::builder()
-                .max_capacity(TENANTS)
-                .time_to_idle(idle)
-                .support_invalidation_closures()
-                .build(),
-        )
+        let entries = Cache::builder()
+            .max_capacity(TENANTS)
+            .time_to_idle(idle)
+            .support_invalidation_closures()
+            .build();
+        Self(Remembered::new(entries))
     }
 
-    /// Forgets what one tenant has.
+    /// To be asked when a call begins.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    /// Forgets what one tenant has. What a call that is under way puts is forgotten too: it was
+    /// got with what is no longer to be used.
     pub(crate) fn forget(&self, tenant: &TenantId) {
         let owner = tenant.clone();
-        let forgotten = self
-            .0
-            .invalidate_entries_if(move |(tenant, _), _| *tenant == owner);
-        if forgotten.is_err() {
-            self.0.invalidate_all();
-        }
+        self.0.purge(move |(tenant, _)| *tenant == owner);
     }
 
-    fn of(&self, tenant: &TenantId, configuration: Option<&str>) -> Arc<Mutex<Entries>> {
+    fn with<T>(
+        &self,
+        tenant: &TenantId,
+        configuration: Option<&str>,
+        epoch: Epoch,
+        f: impl FnOnce(&mut Entries) -> T,
+    ) -> Option<T> {
         let scope = (tenant.clone(), configuration.map(str::to_owned));
-        self.0.get_with(scope, Arc::default)
+        self.0.unless_purged(epoch, |all| {
+            let entries = all.get_with(scope, Arc::default);
+            let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+            f(&mut entries)
+        })
     }
 }
 
@@ -127,21 +138,47 @@ impl CallState {
         self.plugin.host.clock.now_ms()
     }
 
-    /// Pure calls have no tenant and so no entries; nor has a configuration that is tried.
+    /// Pure calls have no tenant and so no entries; nor has a configuration that is tried; nor,
+    /// from then on, a call during which its tenant's were forgotten.
     async fn with_entries<T>(&mut self, f: impl FnOnce(&mut Entries) -> T) -> Option<T> {
-        let Tenancy { tenant, configured } = self.purpose.tenancy()?;
+        let Tenancy {
+            tenant,
+            configured,
+            epoch,
+        } = self.purpose.tenancy()?;
         if configured.trial().is_some() {
             return None;
         }
-        let entries = self.plugin.sessions.of(tenant, configured.id());
-        let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(f(&mut entries))
+        let sessions = &self.plugin.sessions;
+        sessions.with(tenant, configured.id(), *epoch, f)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_call_puts_after_its_tenant_was_forgotten_is_not_kept() {
+        let sessions = Sessions::new();
+        let tenant = TenantId::parse("acme").unwrap();
+        let put = |epoch| {
+            sessions.with(&tenant, None, epoch, |entries| {
+                entries.put("token".to_owned(), b"t".to_vec(), 1000, 0);
+            })
+        };
+        let kept = || {
+            sessions.with(&tenant, None, sessions.epoch(), |entries| {
+                entries.value("token", 0).is_some()
+            })
+        };
+        let began = sessions.epoch();
+        assert!(put(began).is_some());
+        assert_eq!(kept(), Some(true));
+        sessions.forget(&tenant);
+        assert!(put(began).is_none());
+        assert_eq!(kept(), Some(false));
+    }
 
     #[test]
     fn entries_end() {

@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use crate::configuration::Configuration;
 use crate::egress::{Caller, Outbound};
 use crate::engine::Ticker;
+use crate::epoch::Epoch;
 use crate::error::Fault;
 use crate::limiter::Limiter;
 use crate::log::{CallLog, Stdio};
@@ -38,13 +39,17 @@ pub(crate) enum Purpose {
 pub(crate) struct Tenancy {
     pub(crate) tenant: TenantId,
     pub(crate) configured: Configured,
+    /// Of the plugin's sessions, when the call began.
+    pub(crate) epoch: Epoch,
 }
 
 impl Tenancy {
-    pub(crate) fn of(call: &CallInfo) -> Self {
+    /// To be asked before anything of the tenant's is read.
+    pub(crate) fn of(call: &CallInfo, plugin: &Plugin) -> Self {
         Self {
             tenant: call.tenant.clone(),
             configured: call.configured.clone(),
+            epoch: plugin.sessions.epoch(),
         }
     }
 }

@@ -11,9 +11,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use keyreel_format::wrap::PrivateKey;
-use keyreel_keys::{KekId, KeyProvider, ProviderId, SystemClock};
+use keyreel_keys::{
+    KekId, KeyProvider, ProviderId, SystemClock, TenantId, TenantVault, VaultError,
+};
 use wasmtime::component::Component;
 use wasmtime::{Config, LinearMemory, MemoryCreator, MemoryType};
+use zeroize::Zeroizing;
 
 use self::support::{HPKE, MemoryVault, RSA, call, guests, kek, seal};
 use crate::error::Fault;
@@ -145,6 +148,90 @@ async fn memory_is_summed_over_all_memories() {
             "{text}"
         );
     }
+}
+
+/// A vault that gives configurations out when it is told to, and counts how often it is asked.
+#[derive(Default)]
+struct SlowVault {
+    asked: AtomicUsize,
+    go: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl TenantVault for SlowVault {
+    async fn configuration(
+        &self,
+        _: &TenantId,
+        _: &ProviderId,
+        _: Option<&str>,
+    ) -> Result<String, VaultError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.go.notified().await;
+        Ok("{}".to_owned())
+    }
+
+    async fn secret(
+        &self,
+        _: &TenantId,
+        _: &ProviderId,
+        _: Option<&str>,
+        _: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        Ok(None)
+    }
+
+    async fn private_key(
+        &self,
+        _: &TenantId,
+        _: &ProviderId,
+        _: &str,
+    ) -> Result<Option<Arc<PrivateKey>>, VaultError> {
+        Ok(None)
+    }
+
+    async fn keep_private_key(
+        &self,
+        _: &TenantId,
+        _: &ProviderId,
+        _: &str,
+        _: Arc<PrivateKey>,
+    ) -> Result<(), VaultError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_read_during_a_purge_is_not_remembered() {
+    let vault = Arc::new(SlowVault::default());
+    let settings = SandboxSettings::default();
+    let sandbox = Sandbox::new(settings, vault.clone(), Arc::new(SystemClock)).unwrap();
+    let id = ProviderId::parse("managed").unwrap();
+    let admitted = sandbox.admit(id, &guests().managed, None).await.unwrap();
+    let plugin = Arc::new(admitted);
+    let health = async |purged: usize| {
+        let asked = vault.asked.load(Ordering::SeqCst);
+        let call = tokio::spawn({
+            let plugin = plugin.clone();
+            async move { plugin.health(&call("acme")).await }
+        });
+        while vault.asked.load(Ordering::SeqCst) == asked && !call.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..purged {
+            plugin.purge(&TenantId::parse("acme").unwrap());
+        }
+        vault.go.notify_one();
+        call.await.unwrap().unwrap();
+    };
+    health(1).await;
+    health(0).await;
+    assert_eq!(vault.asked.load(Ordering::SeqCst), 2, "it was asked again");
+    health(0).await;
+    assert_eq!(
+        vault.asked.load(Ordering::SeqCst),
+        2,
+        "now it is remembered"
+    );
 }
 
 async fn admit(

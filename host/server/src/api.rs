@@ -27,6 +27,7 @@ use crate::settings::LimitSettings;
 use crate::state::App;
 
 pub(crate) use extract::{Id, JsonBody, Query, Whose};
+pub(crate) use ingest::Places;
 pub(crate) use keys::Keys;
 pub(crate) use model::time;
 pub(crate) use playback::{media_file_name, part_kind};

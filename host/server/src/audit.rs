@@ -79,6 +79,17 @@ impl Event {
         }
     }
 
+    /// The same of another action.
+    pub(crate) fn renamed(mut self, action: &'static str) -> Self {
+        self.action = action;
+        self
+    }
+
+    /// What it tells of.
+    pub(crate) fn action(&self) -> &'static str {
+        self.action
+    }
+
     pub(crate) fn tenant(mut self, tenant: &TenantId) -> Self {
         self.tenant = Some(tenant.clone());
         self

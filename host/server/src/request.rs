@@ -149,7 +149,8 @@ pub(crate) async fn within(
         Err(_) => axum::response::IntoResponse::into_response(
             Problem::new(
                 Code::Unavailable,
-                "The answer took too long. Try again shortly.",
+                "The answer took too long. What was to be changed may be changed all the same; look, \
+                 and try again.",
             )
             .inward("the handler ran into limits.request_seconds"),
         ),

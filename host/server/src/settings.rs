@@ -100,6 +100,18 @@ impl Settings {
             ("limits.body_bytes", limits.body_bytes, 1024, most),
             ("limits.recording_mib", limits.recording_mib, 1, 1 << 20),
             ("limits.uploads", limits.uploads, 1, 1024),
+            (
+                "limits.uploads_per_tenant",
+                limits.uploads_per_tenant,
+                1,
+                1024,
+            ),
+            (
+                "limits.upload_kib_per_second",
+                limits.upload_kib_per_second,
+                1,
+                1 << 20,
+            ),
             ("limits.header_seconds", limits.header_seconds, 1, 300),
             ("limits.request_seconds", limits.request_seconds, 1, 300),
             ("limits.stalled_seconds", limits.stalled_seconds, 10, most),

@@ -9,10 +9,9 @@ use keyreel_format::{ProviderId, RecordingId, TenantId};
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
 use keyreel_library::{Catalogue, Ingest, Objects, Recording};
 use moka::future::Cache;
-use tokio::sync::Semaphore;
 
 use crate::access::Door;
-use crate::api::Keys;
+use crate::api::{Keys, Places};
 use crate::audit::AuditLog;
 use crate::audit::plays::Plays;
 use crate::grants::GrantKey;
@@ -44,7 +43,7 @@ pub(crate) struct Shared {
     keys: Keys,
     rotations: Rotations,
     ingest: Ingest,
-    uploads: Arc<Semaphore>,
+    uploads: Places,
 }
 
 impl Shared {
@@ -71,7 +70,7 @@ impl Shared {
                 keyring.clone(),
                 clock.clone(),
             ),
-            uploads: Arc::new(Semaphore::new(settings.limits.uploads as usize)),
+            uploads: Places::new(&settings.limits),
             plays: Plays::new(
                 audit.clone(),
                 clock.clone(),
@@ -154,8 +153,8 @@ impl Shared {
         &self.ingest
     }
 
-    /// One place for each recording that may come in at once.
-    pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
+    /// Places for recordings that come in at once.
+    pub(crate) fn uploads(&self) -> &Places {
         &self.uploads
     }
 

@@ -14,7 +14,7 @@ use super::unwrap::{call, limited};
 use super::{Asker, Inner, Keyring};
 use crate::configuration::Configured;
 use crate::error::KeyError;
-use crate::kek::{Kek, KekRecord, KekState, Policy, StoreError, Succession};
+use crate::kek::{Kek, Policy, StoreError};
 use crate::observer::{MintedKek, UnwrapAttempt, UnwrapPurpose};
 use crate::provider::{Envelope, ErrorClass};
 
@@ -151,7 +151,6 @@ impl Keyring {
             provider: provider.clone(),
             kek,
             minted_for: Some(asker.clone()),
-            succession: None,
             _one_at_a_time: one_at_a_time,
         })
     }
@@ -167,120 +166,17 @@ impl Keyring {
         configuration: Option<&str>,
     ) -> Result<Kek, KeyError> {
         let inner = &self.inner;
-        let TriedKek {
+        let Ready {
             tenant,
             provider,
             kek,
-            minted_for,
-            succession,
             _one_at_a_time,
-        } = tried;
-        let mut kek = kek.under(configuration);
-        if let Some(asker) = minted_for {
-            let minted = MintedKek {
-                tenant: tenant.clone(),
-                provider: provider.clone(),
-                kek: kek.id.clone(),
-                algorithm: kek.algorithm.clone(),
-                configuration: configuration.map(str::to_owned),
-                subject: asker.subject,
-                request_id: asker.request_id,
-            };
-            inner.recorded(inner.observer.minted(&minted)).await?;
-        }
-        inner.sealing.tried(&tenant, &provider, &kek);
-        kek.attributes.retain(|(name, _)| name != TRIED);
-        kek.attributes
-            .push((TRIED.to_owned(), hex::encode(version_of(&kek))));
-        if let Some(succession) = &succession {
-            let follows = inner.store.succeed_kek(&tenant, succession, &kek);
-            if !inner.stored(follows).await? {
-                return Err(KeyError::Overtaken { tenant });
-            }
-            return Ok(kek);
-        }
+        } = inner.ready(tried, configuration).await?;
         let now = inner.clock.now_ms();
         inner
             .stored(inner.store.put_current_kek(&tenant, &provider, &kek, now))
             .await?;
         Ok(kek)
-    }
-
-    /// Lets a KEK open nothing from now on, whatever its owner's key service says: caches are emptied
-    /// and open streams end. A current one seals nothing either.
-    ///
-    /// # Errors
-    /// The tenant has no such KEK, or it was retired.
-    pub async fn disable_kek(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        id: &KekId,
-    ) -> Result<KekRecord, KeyError> {
-        self.switch_kek(tenant, provider, id, |_, _| KekState::Disabled)
-            .await
-    }
-
-    /// Lets a disabled KEK open again. The newest one of the tenant becomes the current one again,
-    /// unless there is another by now.
-    ///
-    /// # Errors
-    /// As [`Keyring::disable_kek`].
-    pub async fn enable_kek(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        id: &KekId,
-    ) -> Result<KekRecord, KeyError> {
-        self.switch_kek(tenant, provider, id, |record, all| {
-            let is_newest = all.first().is_some_and(|newest| {
-                newest.provider == record.provider && newest.kek.id == record.kek.id
-            });
-            let sealed_with = all.iter().any(|other| other.state == KekState::Current);
-            match record.state {
-                KekState::Disabled if is_newest && !sealed_with => KekState::Current,
-                KekState::Disabled => KekState::Previous,
-                state => state,
-            }
-        })
-        .await
-    }
-
-    async fn switch_kek(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        id: &KekId,
-        to: impl FnOnce(&KekRecord, &[KekRecord]) -> KekState,
-    ) -> Result<KekRecord, KeyError> {
-        let inner = &self.inner;
-        let _one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
-        let all = inner.stored(inner.store.keks(tenant)).await?;
-        let found = all
-            .iter()
-            .find(|record| record.provider == *provider && record.kek.id == *id);
-        let Some(found) = found else {
-            return Err(KeyError::UnknownKek {
-                tenant: tenant.clone(),
-                named: format!("{provider} {id}"),
-            });
-        };
-        if found.state == KekState::Retired {
-            return Err(KeyError::KekRetired {
-                tenant: tenant.clone(),
-                kek: id.clone(),
-            });
-        }
-        let state = to(found, &all);
-        inner
-            .stored(inner.store.set_kek_state(tenant, provider, id, state))
-            .await?;
-        // What was opened with it, and what was refused because of it, is over.
-        self.purge(tenant);
-        Ok(KekRecord {
-            state,
-            ..found.clone()
-        })
     }
 
     /// Wraps a random DEK with a KEK and has it unwrapped, under any configuration. Changes
@@ -335,7 +231,6 @@ impl Keyring {
             provider: provider.clone(),
             kek,
             minted_for: None,
-            succession: None,
             _one_at_a_time: one_at_a_time,
         };
         self.adopt(tried, id.as_deref()).await
@@ -343,6 +238,44 @@ impl Keyring {
 }
 
 impl Inner {
+    /// Makes a tried KEK ready to be saved. One that a provider made is recorded first.
+    pub(super) async fn ready(
+        &self,
+        tried: TriedKek,
+        configuration: Option<&str>,
+    ) -> Result<Ready, KeyError> {
+        let TriedKek {
+            tenant,
+            provider,
+            kek,
+            minted_for,
+            _one_at_a_time,
+        } = tried;
+        let mut kek = kek.under(configuration);
+        if let Some(asker) = minted_for {
+            let minted = MintedKek {
+                tenant: tenant.clone(),
+                provider: provider.clone(),
+                kek: kek.id.clone(),
+                algorithm: kek.algorithm.clone(),
+                configuration: configuration.map(str::to_owned),
+                subject: asker.subject,
+                request_id: asker.request_id,
+            };
+            self.recorded(self.observer.minted(&minted)).await?;
+        }
+        self.sealing.tried(&tenant, &provider, &kek);
+        kek.attributes.retain(|(name, _)| name != TRIED);
+        kek.attributes
+            .push((TRIED.to_owned(), hex::encode(version_of(&kek))));
+        Ok(Ready {
+            tenant,
+            provider,
+            kek,
+            _one_at_a_time,
+        })
+    }
+
     /// Tries a KEK unless this process did so before.
     async fn try_once(
         &self,
@@ -454,23 +387,23 @@ pub struct TriedKek {
     kek: Kek,
     /// Who had it made; `None` where its owner made it.
     minted_for: Option<Asker>,
-    /// What it takes the place of, where that matters.
-    succession: Option<Succession>,
     _one_at_a_time: OwnedMutexGuard<()>,
 }
 
 impl TriedKek {
-    /// As one that takes the place of another, and of no other.
-    pub(super) fn succeeding(mut self, succession: Succession) -> Self {
-        self.succession = Some(succession);
-        self
-    }
-
     /// The KEK.
     #[must_use]
     pub fn kek(&self) -> &Kek {
         &self.kek
     }
+}
+
+/// A tried KEK, recorded and marked as tried: to be saved.
+pub(super) struct Ready {
+    pub(super) tenant: TenantId,
+    pub(super) provider: ProviderId,
+    pub(super) kek: Kek,
+    pub(super) _one_at_a_time: OwnedMutexGuard<()>,
 }
 
 /// Which KEKs were tried, and who is making one.

@@ -315,4 +315,4 @@ fn name_all(recipients: &[Recipient]) -> String {
 }
 
 /// How long the catalogue and the audit log may take, which are near by.
-const LOCAL_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LOCAL_LIMIT: Duration = Duration::from_secs(2);

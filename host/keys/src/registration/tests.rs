@@ -17,7 +17,9 @@ use crate::keyring::{Asker, Keyring, KeyringParts};
 use crate::keystore::{Keystore, generate_master_key};
 use crate::provider::{ErrorClass, KeyProvider};
 use crate::settings::{DekTtl, KeyringSettings};
-use crate::testing::{Behaviour, LocalProvider, ManualClock, MemoryKekStore, MemoryObserver, Seen};
+use crate::testing::{
+    Behaviour, Failing, LocalProvider, ManualClock, MemoryKekStore, MemoryObserver, Seen, Writing,
+};
 use crate::vault::{TenantVault as _, Vault};
 
 struct Fixture {
@@ -30,6 +32,8 @@ struct Fixture {
     kms: Arc<LocalProvider>,
     /// Does not.
     lkm: Arc<LocalProvider>,
+    /// A vendor's, that does not either and knows one algorithm.
+    hsm: Arc<LocalProvider>,
     keyring: Keyring,
     registrar: Registrar,
 }
@@ -77,9 +81,22 @@ impl Fixture {
                 .without_minting()
                 .with_secrets(&["api-key"]),
         );
-        let providers: [(ProviderId, Arc<dyn KeyProvider>); 2] = [
+        let hsm = LocalProvider::new()
+            .without_minting()
+            .with_algorithms(&["hpke-mlkem1024-p384", "rsa-oaep-sha256"]);
+        let hsm = Arc::new(hsm);
+        let providers: [(ProviderId, Arc<dyn KeyProvider>); 4] = [
             (provider("aws-kms"), kms.clone()),
             (provider("lkm"), lkm.clone()),
+            (provider("acme-hsm"), hsm.clone()),
+            (
+                provider("acme-pq"),
+                Arc::new(
+                    LocalProvider::new()
+                        .without_minting()
+                        .with_algorithms(&["hpke-mlkem1024-p384"]),
+                ),
+            ),
         ];
         let keyring = Keyring::new(KeyringParts {
             store: store.clone(),
@@ -98,6 +115,7 @@ impl Fixture {
             observer,
             kms,
             lkm,
+            hsm,
             keyring,
         }
     }
@@ -131,6 +149,24 @@ impl Fixture {
         self.registrar
             .register(&self.acme, Policy::Compatible, &key, &asker())
             .await
+    }
+
+    async fn replace(
+        &self,
+        id: &str,
+        new: NewConfiguration,
+    ) -> Result<super::Registered, RegistrationError> {
+        self.registrar
+            .replace(&self.acme, Policy::Compatible, id, new, &asker())
+            .await
+    }
+
+    async fn secret(&self, id: &str) -> Vec<u8> {
+        let secret = self
+            .vault
+            .secret(&self.acme, &provider("lkm"), Some(id), "api-key")
+            .await;
+        secret.unwrap().unwrap().to_vec()
     }
 
     async fn is_untouched(&self) -> bool {
@@ -190,7 +226,7 @@ async fn what_does_not_work_is_not_saved() {
     assert!(
         matches!(bad, Err(RegistrationError::Key(error)) if error.class() == ErrorClass::Config)
     );
-    let missing = f.create(configuration("acme-hsm", "{}", None)).await;
+    let missing = f.create(configuration("nobodys", "{}", None)).await;
     assert!(matches!(
         missing,
         Err(RegistrationError::Key(KeyError::ProviderMissing { .. }))
@@ -344,11 +380,7 @@ async fn a_configuration_is_changed_only_if_its_keys_still_open() {
     let id = made.configuration.id.as_str();
     let public_key = f.pair(PAIR, WrapAlgorithm::RsaOaepSha1);
     f.register(id, PAIR, &public_key).await.unwrap();
-    let replace = async |new| {
-        f.registrar
-            .replace(&f.acme, Policy::Compatible, id, new, &asker())
-            .await
-    };
+    let replace = async |new| f.replace(id, new).await;
     let wrong = Behaviour {
         wrong_dek: true,
         ..Behaviour::default()
@@ -385,15 +417,7 @@ async fn a_configuration_is_changed_only_if_its_keys_still_open() {
         .unwrap()
         .unwrap();
     assert_eq!(kept.config_json, r#"{"a":2}"#);
-    let secret = f
-        .vault
-        .secret(&f.acme, &provider("lkm"), Some(id), "api-key")
-        .await;
-    assert_eq!(
-        secret.unwrap().unwrap().as_slice(),
-        b"1234",
-        "the former one stays"
-    );
+    assert_eq!(f.secret(id).await, b"1234", "the former one stays");
     assert!(
         f.lkm.purges() > purges && watch.is_purged(),
         "nothing of the former is kept"
@@ -429,4 +453,178 @@ async fn a_trial_neither_waits_for_the_breaker_nor_opens_it() {
         );
     }
     assert!(f.keyring.stats().breakers.is_empty());
+}
+
+/// Whoever may change a configuration need not know its API key: another host would be sent
+/// requests signed with it.
+#[tokio::test]
+async fn a_secret_does_not_go_along_to_another_origin() {
+    let f = Fixture::new();
+    let at = |url: &str, secret| configuration("lkm", &format!(r#"{{"url":"{url}"}}"#), secret);
+    let made = f.create(at("https://keys.example/a", Some("1234"))).await;
+    let id = made.unwrap().configuration.id;
+    let asked = f.lkm.asked().len();
+    for url in [
+        "https://evil.example/a",
+        "https://keys.example:444/a",
+        "http://keys.example/a",
+        "https://keys.example.evil.example/a",
+    ] {
+        let refused = f.replace(&id, at(url, None)).await;
+        assert!(
+            matches!(&refused, Err(RegistrationError::OriginChanged { origins, secrets })
+                if url.starts_with(&origins[0]) && secrets == &["api-key"]),
+            "{url}"
+        );
+    }
+    assert_eq!(f.lkm.asked().len(), asked, "no key service was asked");
+    let kept = f.store.key_configuration(&f.acme, &id).await;
+    assert_eq!(
+        kept.unwrap().unwrap().config_json,
+        r#"{"url":"https://keys.example/a"}"#
+    );
+    f.replace(&id, at("https://keys.example/b", None))
+        .await
+        .unwrap();
+    f.replace(&id, at("https://new.example/b", Some("5678")))
+        .await
+        .unwrap();
+    assert_eq!(f.secret(&id).await, b"5678");
+}
+
+/// The credential leaked, and the old pair with it: both can be replaced.
+#[tokio::test]
+async fn keys_that_are_out_of_use_do_not_keep_a_configuration_from_being_changed() {
+    let f = Fixture::new();
+    let made = f.create(configuration("lkm", "{}", Some("1234"))).await;
+    let id = made.unwrap().configuration.id;
+    let next = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+    for pair in [PAIR, next] {
+        let public_key = f.pair(pair, WrapAlgorithm::RsaOaepSha1);
+        f.register(&id, pair, &public_key).await.unwrap();
+    }
+    // Its owner has taken the old one away.
+    let old = KekId::parse(PAIR).unwrap();
+    f.lkm.remove_key(&f.acme, &old);
+    let new = || configuration("lkm", "{}", Some("5678"));
+    let refused = f.replace(&id, new()).await;
+    assert!(
+        matches!(refused, Err(RegistrationError::Key(error)) if error.class() == ErrorClass::NotFound)
+    );
+    for state in [KekState::Disabled, KekState::Retired] {
+        f.store.set_state(&f.acme, &old, state);
+        f.replace(&id, new()).await.unwrap();
+    }
+    assert_eq!(f.secret(&id).await, b"5678");
+}
+
+#[tokio::test]
+async fn a_registration_is_saved_whole_or_not_at_all() {
+    let f = Fixture::new();
+    let made = f.create(configuration("aws-kms", "{}", None)).await;
+    let id = made.unwrap().configuration.id;
+    let current = async || f.store.current_kek(&f.acme).await.unwrap().unwrap().1.id;
+    let before = current().await;
+    let secrets = |value: &str| configuration("aws-kms", r#"{"a":1}"#, Some(value));
+    let stored = async || {
+        let name = format!("secret/{id}/api-key");
+        let kms = provider("aws-kms");
+        f.store.sealed_key(&f.acme, &kms, &name).await.unwrap()
+    };
+    let untouched = async || {
+        let kept = f.store.key_configuration(&f.acme, &id).await;
+        kept.unwrap().unwrap().config_json == "{}"
+            && stored().await.is_none()
+            && current().await == before
+    };
+    // The KEK cannot be recorded: neither it nor what comes before it is saved.
+    f.observer.fail(Failing::Minted);
+    let unrecorded = f.replace(&id, secrets("1")).await;
+    assert!(matches!(
+        unrecorded,
+        Err(RegistrationError::Key(KeyError::Audit(_)))
+    ));
+    assert!(untouched().await);
+    f.observer.fail(Failing::Nothing);
+    f.store.write_like(Writing {
+        fails: true,
+        ..Writing::default()
+    });
+    let watch = f.keyring.purges(&f.acme);
+    let failed = f.replace(&id, secrets("2")).await;
+    assert!(matches!(
+        failed,
+        Err(RegistrationError::Key(KeyError::Store(_)))
+    ));
+    assert!(untouched().await);
+    assert!(
+        watch.is_purged(),
+        "whatever came of the write: nothing that is known is believed"
+    );
+    f.store.write_like(Writing::default());
+    f.replace(&id, secrets("3")).await.unwrap();
+    assert!(stored().await.is_some() && current().await != before);
+}
+
+#[tokio::test]
+async fn an_owners_key_gets_an_algorithm_that_its_plugin_knows() {
+    let f = Fixture::new();
+    for json in ["{}", r#"{"padding":"oaep-sha1"}"#, r#"{"padding":7}"#] {
+        let made = f.create(configuration("acme-hsm", json, None)).await;
+        let id = made.unwrap().configuration.id;
+        let pair = uuid::Uuid::new_v4().to_string();
+        let key = PrivateKey::generate(WrapAlgorithm::RsaOaepSha256).unwrap();
+        let public_key = STANDARD.encode(key.public_key().unwrap());
+        let kek = KekId::parse(&pair).unwrap();
+        f.hsm
+            .add_key(&f.acme, &kek, WrapAlgorithm::RsaOaepSha256, key)
+            .unwrap();
+        let kek = f.register(&id, &pair, &public_key).await.unwrap();
+        assert_eq!(kek.algorithm, "rsa-oaep-sha256", "{json}");
+    }
+    let made = f.create(configuration("acme-pq", "{}", None)).await;
+    let id = made.unwrap().configuration.id;
+    let public_key = f.pair(PAIR, WrapAlgorithm::RsaOaepSha256);
+    let none = f.register(&id, PAIR, &public_key).await;
+    assert!(matches!(none, Err(RegistrationError::NoRsa { .. })));
+}
+
+#[test]
+fn padding_chooses_among_what_is_listed() {
+    let both = ["rsa-oaep-sha1", "rsa-oaep-sha256"].map(str::to_owned);
+    let sha1 = ["rsa-oaep-sha1".to_owned()];
+    let table: [(&str, &[String], &str, Option<&str>); 8] = [
+        ("lkm", &both, "{}", Some("rsa-oaep-sha1")),
+        (
+            "lkm",
+            &both,
+            r#"{"padding":"oaep-sha256"}"#,
+            Some("rsa-oaep-sha256"),
+        ),
+        ("hsm", &both, "{}", Some("rsa-oaep-sha256")),
+        (
+            "hsm",
+            &both,
+            r#"{"padding":"oaep-sha1"}"#,
+            Some("rsa-oaep-sha1"),
+        ),
+        (
+            "hsm",
+            &both,
+            r#"{"padding":"pkcs7"}"#,
+            Some("rsa-oaep-sha256"),
+        ),
+        ("hsm", &sha1, "{}", Some("rsa-oaep-sha1")),
+        (
+            "hsm",
+            &sha1,
+            r#"{"padding":"oaep-sha256"}"#,
+            Some("rsa-oaep-sha1"),
+        ),
+        ("hsm", &[], "{}", None),
+    ];
+    for (of, listed, json, expected) in table {
+        let chosen = super::rsa_algorithm(&provider(of), listed, json);
+        assert_eq!(chosen, expected, "{of} {listed:?} {json}");
+    }
 }

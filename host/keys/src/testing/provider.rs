@@ -93,6 +93,13 @@ impl LocalProvider {
         self
     }
 
+    /// As one that unwraps by these algorithms alone.
+    #[must_use]
+    pub fn with_algorithms(mut self, names: &[&str]) -> Self {
+        self.description.algorithms = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
     /// How it answers for `tenant` from now on.
     pub fn behave(&self, tenant: &TenantId, behaviour: Behaviour) {
         lock(&self.behaviours).insert(tenant.clone(), behaviour);
@@ -161,6 +168,11 @@ impl LocalProvider {
         })
     }
 
+    /// Takes a private key away.
+    pub fn remove_key(&self, tenant: &TenantId, id: &KekId) {
+        lock(&self.keys).remove(&(tenant.clone(), id.clone()));
+    }
+
     async fn answer(
         &self,
         call: &CallInfo,
@@ -210,7 +222,7 @@ impl KeyProvider for LocalProvider {
         &self.description
     }
 
-    /// Any JSON will do.
+    /// Any JSON will do. Its `url` is where the key service is.
     async fn validate(&self, config: &str) -> Result<Validated, ProviderError> {
         if !config.trim_start().starts_with('{') {
             let message = "expected a JSON object";
@@ -221,7 +233,7 @@ impl KeyProvider for LocalProvider {
             ));
         }
         Ok(Validated {
-            outbound: Vec::new(),
+            outbound: origin_of(config).into_iter().collect(),
             warnings: Vec::new(),
         })
     }
@@ -267,6 +279,14 @@ impl KeyProvider for LocalProvider {
     fn purge(&self, _: &TenantId) {
         self.purges.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// "https://keys.example" of {"url":"https://keys.example/decrypt"}.
+fn origin_of(config: &str) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_str(config).ok()?;
+    let (scheme, rest) = config.get("url")?.as_str()?.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    Some(format!("{scheme}://{authority}"))
 }
 
 struct Running<'a>(&'a LocalProvider);

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 
 use super::lock;
 use crate::configuration::KeyConfiguration;
-use crate::kek::{Kek, KekRecord, KekState, KekStore, Policy, SealedKey, StoreError, Succession};
+use crate::kek::{
+    Kek, KekRecord, KekState, KekStore, Policy, Registration, SealedKey, StoreError, Succession,
+};
 
 /// A [`KekStore`] in memory.
 #[derive(Default)]
@@ -18,6 +21,16 @@ pub struct MemoryKekStore {
     configurations: Mutex<Vec<KeyConfiguration>>,
     configs: Mutex<HashMap<(TenantId, ProviderId), String>>,
     policies: Mutex<HashMap<TenantId, Policy>>,
+    writing: Mutex<Writing>,
+}
+
+/// How a store writes registrations and KEKs' states.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Writing {
+    /// It takes so long.
+    pub delay: Duration,
+    /// Then it fails.
+    pub fails: bool,
 }
 
 #[derive(Clone)]
@@ -42,6 +55,24 @@ impl MemoryKekStore {
     /// The policy that the last succession gave a tenant.
     pub fn policy(&self, tenant: &TenantId) -> Option<Policy> {
         lock(&self.policies).get(tenant).copied()
+    }
+
+    /// How it writes from now on.
+    pub fn write_like(&self, writing: Writing) {
+        *lock(&self.writing) = writing;
+    }
+
+    async fn written(&self) -> Result<(), StoreError> {
+        let Writing { delay, fails } = *lock(&self.writing);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        if fails {
+            return Err(StoreError::Backend {
+                source: "it was told to fail".into(),
+            });
+        }
+        Ok(())
     }
 
     /// Sets a provider's configuration.
@@ -107,28 +138,7 @@ impl KekStore for MemoryKekStore {
         kek: &Kek,
         created_ms: u64,
     ) -> Result<(), StoreError> {
-        let mut keks = lock(&self.keks);
-        let taken = keks
-            .iter()
-            .any(|r| r.tenant == *tenant && r.provider == *provider && r.kek.id == kek.id);
-        if taken {
-            return Err(StoreError::Exists {
-                what: format!("KEK {}", kek.id),
-            });
-        }
-        for row in keks.iter_mut() {
-            if row.tenant == *tenant && row.state == KekState::Current {
-                row.state = KekState::Previous;
-            }
-        }
-        keks.push(Row {
-            tenant: tenant.clone(),
-            provider: provider.clone(),
-            kek: kek.clone(),
-            state: KekState::Current,
-            created_ms,
-        });
-        Ok(())
+        make_current(&mut lock(&self.keks), tenant, provider, kek, created_ms)
     }
 
     async fn succeed_kek(
@@ -164,6 +174,7 @@ impl KekStore for MemoryKekStore {
         id: &KekId,
         state: KekState,
     ) -> Result<bool, StoreError> {
+        self.written().await?;
         let mut keks = lock(&self.keks);
         let is_it = |r: &Row| r.provider == *provider && r.kek.id == *id;
         let mine = || keks.iter().filter(|r| r.tenant == *tenant);
@@ -205,17 +216,6 @@ impl KekStore for MemoryKekStore {
         Ok(())
     }
 
-    async fn replace_sealed_key(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        name: &str,
-        key: &SealedKey,
-    ) -> Result<(), StoreError> {
-        self.plant_sealed_key(tenant, provider, name, key.clone());
-        Ok(())
-    }
-
     async fn key_configuration(
         &self,
         tenant: &TenantId,
@@ -235,24 +235,40 @@ impl KekStore for MemoryKekStore {
         Ok(found.cloned().collect())
     }
 
-    async fn put_key_configuration(
-        &self,
-        configuration: &KeyConfiguration,
-    ) -> Result<(), StoreError> {
+    async fn put_registration(&self, registration: &Registration) -> Result<(), StoreError> {
+        let Registration {
+            configuration,
+            secrets,
+            kek,
+            now_ms,
+        } = registration;
+        let KeyConfiguration {
+            id,
+            tenant,
+            provider,
+            ..
+        } = configuration;
+        self.written().await?;
+        let mut keks = lock(&self.keks);
+        let mut sealed = lock(&self.sealed);
         let mut all = lock(&self.configurations);
-        match all.iter_mut().find(|c| c.id == configuration.id) {
+        let known = all.iter_mut().find(|c| c.id == *id);
+        let is_anothers = |c: &KeyConfiguration| c.tenant != *tenant || c.provider != *provider;
+        if known.as_deref().is_some_and(is_anothers) {
+            return Err(StoreError::Exists {
+                what: format!("key configuration {id}"),
+            });
+        }
+        if let Some(kek) = kek {
+            make_current(&mut keks, tenant, provider, kek, *now_ms)?;
+        }
+        match known {
             None => all.push(configuration.clone()),
-            Some(found)
-                if found.tenant == configuration.tenant
-                    && found.provider == configuration.provider =>
-            {
-                found.config_json.clone_from(&configuration.config_json);
-            }
-            Some(_) => {
-                return Err(StoreError::Exists {
-                    what: format!("key configuration {}", configuration.id),
-                });
-            }
+            Some(known) => known.config_json.clone_from(&configuration.config_json),
+        }
+        for (name, key) in secrets {
+            let place = (tenant.clone(), provider.clone(), name.clone());
+            sealed.insert(place, key.clone());
         }
         Ok(())
     }
@@ -266,4 +282,34 @@ impl KekStore for MemoryKekStore {
         let config = configs.get(&(tenant.clone(), provider.clone()));
         Ok(config.cloned().unwrap_or_else(|| "{}".to_owned()))
     }
+}
+
+fn make_current(
+    keks: &mut Vec<Row>,
+    tenant: &TenantId,
+    provider: &ProviderId,
+    kek: &Kek,
+    created_ms: u64,
+) -> Result<(), StoreError> {
+    let taken = keks
+        .iter()
+        .any(|r| r.tenant == *tenant && r.provider == *provider && r.kek.id == kek.id);
+    if taken {
+        return Err(StoreError::Exists {
+            what: format!("KEK {}", kek.id),
+        });
+    }
+    for row in keks.iter_mut() {
+        if row.tenant == *tenant && row.state == KekState::Current {
+            row.state = KekState::Previous;
+        }
+    }
+    keks.push(Row {
+        tenant: tenant.clone(),
+        provider: provider.clone(),
+        kek: kek.clone(),
+        state: KekState::Current,
+        created_ms,
+    });
+    Ok(())
 }

@@ -51,26 +51,23 @@ impl Vault {
         }
     }
 
-    /// Keeps a secret of a configuration of `provider` for `tenant`, in place of the former one.
+    /// Seals a secret of a configuration of `provider` for `tenant`, and gives it with the name that
+    /// the store keeps it under. Whoever saves it purges afterwards.
     ///
     /// # Errors
-    /// The tenant has no root, or the store fails.
-    pub async fn put_secret(
+    /// The tenant has no root.
+    pub(crate) async fn seal_secret(
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
         configuration: Option<&str>,
         name: &str,
         secret: &[u8],
-    ) -> Result<(), VaultError> {
+    ) -> Result<(String, SealedKey), VaultError> {
         let name = Name::of_secret(tenant, provider, configuration, name);
         let secret = Zeroizing::new(secret.to_vec());
         let sealed = self.seal(&name, SECRET, secret).await?;
-        self.store
-            .replace_sealed_key(tenant, provider, &name.name, &sealed)
-            .await?;
-        self.purge(tenant);
-        Ok(())
+        Ok((name.name, sealed))
     }
 
     /// Forgets every opened key of `tenant`. What is being opened now is not kept either.

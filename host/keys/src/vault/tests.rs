@@ -64,6 +64,18 @@ impl Fixture {
         key
     }
 
+    /// As a registration does.
+    async fn put_secret(&self, name: &str, secret: &str) {
+        let (name, sealed) = self
+            .vault
+            .seal_secret(&self.acme, &self.managed, None, name, secret.as_bytes())
+            .await
+            .unwrap();
+        self.store
+            .plant_sealed_key(&self.acme, &self.managed, &name, sealed);
+        self.vault.purge(&self.acme);
+    }
+
     async fn sealed(&self, name: &str) -> SealedKey {
         self.store
             .sealed_key(&self.acme, &self.managed, name)
@@ -179,10 +191,7 @@ async fn secrets_are_replaced_at_once_and_never_touch_keys() {
     let f = Fixture::new();
     f.keep("kek/1", HPKE).await;
     for value in ["first", "second"] {
-        f.vault
-            .put_secret(&f.acme, &f.managed, None, "api-key", value.as_bytes())
-            .await
-            .unwrap();
+        f.put_secret("api-key", value).await;
         for _ in 0..2 {
             let found = f
                 .vault
@@ -193,10 +202,7 @@ async fn secrets_are_replaced_at_once_and_never_touch_keys() {
             assert_eq!(found.as_slice(), value.as_bytes());
         }
     }
-    f.vault
-        .put_secret(&f.acme, &f.managed, None, "kek/1", b"no key")
-        .await
-        .unwrap();
+    f.put_secret("kek/1", "no key").await;
     assert!(
         f.vault
             .private_key(&f.acme, &f.managed, "kek/1")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyreel_format::KekId;
-use keyreel_keys::{Kek, KekState, KeyConfiguration, Policy, SealedKey, StoreError};
+use keyreel_keys::{Kek, KekState, KeyConfiguration, Policy, Registration, SealedKey, StoreError};
 
 use super::{new_tenant, provider, tenant};
 use crate::Error;
@@ -253,6 +253,101 @@ pub async fn key_configurations(catalogue: Arc<dyn Catalogue>) {
     }
     let found = catalogue.key_configuration(&tenant, "conf-1").await;
     assert_eq!(found.expect("key_configuration"), Some(expected));
+}
+
+/// A registration is saved whole or not at all: configuration, secrets and KEK.
+pub async fn registrations(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "registrations").await;
+    let kms = provider("aws-kms");
+    let key = |byte| SealedKey {
+        algorithm: "secret".to_owned(),
+        sealed: vec![byte; 60],
+    };
+    let registration = |config: &str, secret: u8, kek: Option<&str>| Registration {
+        configuration: KeyConfiguration {
+            id: "registered-1".to_owned(),
+            tenant: tenant.clone(),
+            provider: kms.clone(),
+            config_json: config.to_owned(),
+            created_ms: 1_700_000_000_000,
+        },
+        secrets: vec![
+            ("secret/registered-1/a".to_owned(), key(secret)),
+            ("secret/registered-1/b".to_owned(), key(secret)),
+        ],
+        kek: kek.map(|id| Kek {
+            id: KekId::parse(id).expect("a valid name"),
+            algorithm: "rsa-oaep-sha256".to_owned(),
+            public_key: vec![7; 20],
+            sealed: Vec::new(),
+            attributes: Vec::new(),
+        }),
+        now_ms: 1_700_000_000_001,
+    };
+    let saved = async || {
+        let configuration = catalogue.key_configuration(&tenant, "registered-1").await;
+        let configuration = configuration.expect("key_configuration");
+        let mut secrets = Vec::new();
+        for name in ["a", "b"] {
+            let name = format!("secret/registered-1/{name}");
+            let secret = catalogue.sealed_key(&tenant, &kms, &name).await;
+            secrets.push(secret.expect("sealed_key").map(|key| key.sealed[0]));
+        }
+        let current = catalogue.current_kek(&tenant).await.expect("current_kek");
+        (
+            configuration.map(|found| found.config_json),
+            secrets,
+            current.map(|(_, kek)| kek.id.to_string()),
+        )
+    };
+    let state = |config: &str, secret, kek: &str| {
+        let kek = Some(kek.to_owned());
+        (
+            Some(config.to_owned()),
+            vec![Some(secret), Some(secret)],
+            kek,
+        )
+    };
+    let put = async |registration: Registration| catalogue.put_registration(&registration).await;
+
+    put(registration("{}", 1, Some("kek/1")))
+        .await
+        .expect("put_registration");
+    assert_eq!(saved().await, state("{}", 1, "kek/1"));
+    let row = catalogue.tenant(&tenant).await.expect("tenant");
+    assert_eq!(row.map(|row| row.provider), Some(kms.clone()));
+    put(registration(r#"{"a":2}"#, 2, Some("kek/2")))
+        .await
+        .expect("put again");
+    assert_eq!(saved().await, state(r#"{"a":2}"#, 2, "kek/2"));
+    put(registration(r#"{"a":3}"#, 3, None))
+        .await
+        .expect("put without a KEK");
+    let third = state(r#"{"a":3}"#, 3, "kek/2");
+    assert_eq!(saved().await, third);
+
+    let taken = put(registration(r#"{"a":4}"#, 4, Some("kek/1"))).await;
+    assert!(
+        matches!(taken, Err(StoreError::Exists { .. })),
+        "a KEK is never replaced: {taken:?}"
+    );
+    assert_eq!(saved().await, third, "nothing of it was saved");
+    let mut others = registration(r#"{"a":5}"#, 5, Some("kek/5"));
+    others.configuration.provider = provider("lkm");
+    let result = put(others).await;
+    assert!(
+        matches!(result, Err(StoreError::Exists { .. })),
+        "never another's: {result:?}"
+    );
+    assert_eq!(saved().await, third, "nothing of it was saved");
+    let mut partial = registration(r#"{"a":6}"#, 6, None);
+    partial.secrets.truncate(1);
+    put(partial).await.expect("put one secret");
+    assert_eq!(
+        saved().await.1,
+        [Some(6), Some(3)],
+        "what is not named stays"
+    );
 }
 
 /// Sealed keys are kept under tenant, provider and name, and never replaced.

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 use keyreel_keys::{
-    Kek, KekRecord, KekState, KekStore, KeyConfiguration, SealedKey, StoreError, Succession,
+    Kek, KekRecord, KekState, KekStore, KeyConfiguration, Registration, SealedKey, StoreError,
+    Succession,
 };
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
 use super::{SqliteCatalogue, backend, exists, parsed, rotation, to_i64};
 use crate::Error;
@@ -83,7 +84,7 @@ impl KekStore for SqliteCatalogue {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(store)?;
-        make_current(&mut tx, (tenant, key), provider, kek, created_ms).await?;
+        make_current(&mut tx, key, provider, kek, created_ms).await?;
         tx.commit().await.map_err(store)
     }
 
@@ -93,7 +94,7 @@ impl KekStore for SqliteCatalogue {
         succession: &Succession,
         kek: &Kek,
     ) -> Result<bool, StoreError> {
-        Ok(rotation::succeed(self, tenant, succession, kek).await?)
+        rotation::succeed(self, tenant, succession, kek).await
     }
 
     async fn set_kek_state(
@@ -147,11 +148,20 @@ impl KekStore for SqliteCatalogue {
             .collect::<Result<_, _>>()?)
     }
 
-    async fn put_key_configuration(
-        &self,
-        configuration: &KeyConfiguration,
-    ) -> Result<(), StoreError> {
+    async fn put_registration(&self, registration: &Registration) -> Result<(), StoreError> {
+        let Registration {
+            configuration,
+            secrets,
+            kek,
+            now_ms,
+        } = registration;
+        let provider = &configuration.provider;
         let tenant = self.known_tenant_key(&configuration.tenant).await?;
+        let mut tx = self
+            .write
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(store)?;
         let put = sqlx::query(
             "INSERT INTO key_configuration (id, tenant, provider, config, created_ms) \
              VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET config = excluded.config \
@@ -159,10 +169,10 @@ impl KekStore for SqliteCatalogue {
         )
         .bind(&configuration.id)
         .bind(tenant)
-        .bind(configuration.provider.as_str())
+        .bind(provider.as_str())
         .bind(&configuration.config_json)
         .bind(to_i64("created", configuration.created_ms)?)
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await
         .map_err(store)?;
         if put.rows_affected() == 0 {
@@ -170,7 +180,24 @@ impl KekStore for SqliteCatalogue {
                 what: format!("key configuration {}", configuration.id),
             });
         }
-        Ok(())
+        for (name, key) in secrets {
+            sqlx::query(
+                "INSERT INTO sealed_key VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE \
+                 SET algorithm = excluded.algorithm, sealed = excluded.sealed",
+            )
+            .bind(tenant)
+            .bind(provider.as_str())
+            .bind(name)
+            .bind(&key.algorithm)
+            .bind(&key.sealed)
+            .execute(&mut *tx)
+            .await
+            .map_err(store)?;
+        }
+        if let Some(kek) = kek {
+            make_current(&mut tx, tenant, provider, kek, *now_ms).await?;
+        }
+        tx.commit().await.map_err(store)
     }
 
     async fn sealed_key(
@@ -218,29 +245,6 @@ impl KekStore for SqliteCatalogue {
         Ok(())
     }
 
-    async fn replace_sealed_key(
-        &self,
-        tenant: &TenantId,
-        provider: &ProviderId,
-        name: &str,
-        key: &SealedKey,
-    ) -> Result<(), StoreError> {
-        let tenant_key = self.known_tenant_key(tenant).await?;
-        sqlx::query(
-            "INSERT INTO sealed_key VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE \
-             SET algorithm = excluded.algorithm, sealed = excluded.sealed",
-        )
-        .bind(tenant_key)
-        .bind(provider.as_str())
-        .bind(name)
-        .bind(&key.algorithm)
-        .bind(&key.sealed)
-        .execute(&self.write)
-        .await
-        .map_err(store)?;
-        Ok(())
-    }
-
     async fn provider_config(
         &self,
         tenant: &TenantId,
@@ -259,31 +263,31 @@ impl KekStore for SqliteCatalogue {
     }
 }
 
-/// A new KEK, current; the former one previous; its provider the tenant's.
+/// Adds a KEK and makes it the tenant's current one, within a transaction.
 pub(super) async fn make_current(
     tx: &mut SqliteConnection,
-    (tenant, key): (&TenantId, i64),
+    tenant: i64,
     provider: &ProviderId,
     kek: &Kek,
     created_ms: u64,
-) -> Result<(), Error> {
+) -> Result<(), StoreError> {
     let sealed: Vec<_> = kek
         .sealed
         .iter()
         .map(|(name, bytes)| (name, hex::encode(bytes)))
         .collect();
-    let sealed = serde_json::to_string(&sealed).map_err(backend)?;
-    let attributes = serde_json::to_string(&kek.attributes).map_err(backend)?;
+    let sealed = serde_json::to_string(&sealed).map_err(store)?;
+    let attributes = serde_json::to_string(&kek.attributes).map_err(store)?;
     sqlx::query("UPDATE kek SET state = 'previous' WHERE tenant = ? AND state = 'current'")
-        .bind(key)
+        .bind(tenant)
         .execute(&mut *tx)
         .await
-        .map_err(backend)?;
+        .map_err(store)?;
     sqlx::query(
         "INSERT INTO kek (tenant, provider, id, algorithm, public_key, sealed, attributes, \
          state, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'current', ?)",
     )
-    .bind(key)
+    .bind(tenant)
     .bind(provider.as_str())
     .bind(kek.id.as_str())
     .bind(&kek.algorithm)
@@ -293,13 +297,13 @@ pub(super) async fn make_current(
     .bind(to_i64("created", created_ms)?)
     .execute(&mut *tx)
     .await
-    .map_err(|error| exists(error, || format!("KEK {} of {tenant}", kek.id)))?;
+    .map_err(|error| exists(error, || format!("KEK {}", kek.id)))?;
     sqlx::query("UPDATE tenant SET provider = ? WHERE key = ?")
         .bind(provider.as_str())
-        .bind(key)
+        .bind(tenant)
         .execute(&mut *tx)
         .await
-        .map_err(backend)?;
+        .map_err(store)?;
     Ok(())
 }
 

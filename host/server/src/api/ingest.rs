@@ -3,6 +3,7 @@
 //! Not for: folders (see `keyreel import`).
 
 mod body;
+mod places;
 
 use axum::Json;
 use axum::body::Body;
@@ -24,7 +25,8 @@ use crate::audit::Event;
 use crate::problem::{Code, Problem, ProblemDetails};
 use crate::request::RequestInfo;
 use crate::state::App;
-use body::{Incoming, Stop};
+use body::{Incoming, Pace, Stop};
+pub(crate) use places::{NoPlace, Places};
 
 /// What is known of a recording.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -76,12 +78,12 @@ pub(crate) struct Sealed {
     responses(
     (status = 200, description = "It was there already", body = Sealed),
     (status = 201, description = "It is sealed and durable", body = Sealed),
-    (status = 400, description = "`bad-request`, also for a body that is no recording", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 400, description = "`bad-request`, also for a body that is no recording, or comes more slowly than `limits.upload_kib_per_second`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`conflict`: a recording of this id belongs to another conversation", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 413, description = "`too-large`: `limits.recording_mib`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`unavailable`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "`unavailable`, also where `limits.uploads` or `limits.uploads_per_tenant` come in already; `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -97,18 +99,24 @@ pub(crate) async fn create(
     if let Some(answer) = there_already(&app, &new).await? {
         return Ok(answer);
     }
-    let place = app.uploads().clone().try_acquire_owned().map_err(|_| {
-        Problem::new(
-            Code::Unavailable,
-            "As many recordings as this server takes at once are coming in. Try again shortly.",
-        )
+    let place = app.uploads().take(&tenant).map_err(|none| {
+        let detail = match none {
+            NoPlace::All => {
+                "As many recordings as this server takes at once are coming in. Try again shortly."
+            }
+            NoPlace::Tenants => {
+                "As many recordings of your organisation as this server takes at once are coming \
+                 in (limits.uploads_per_tenant). Try again shortly."
+            }
+        };
+        Problem::new(Code::Unavailable, detail)
     })?;
     let limits = &app.settings().limits;
-    let (mut incoming, stop) = Incoming::new(
-        body,
-        u64::from(limits.recording_mib) << 20,
-        limits.request_timeout(),
-    );
+    let pace = Pace {
+        patience: limits.request_timeout(),
+        bytes_per_second: u64::from(limits.upload_kib_per_second) << 10,
+    };
+    let (mut incoming, stop) = Incoming::new(body, u64::from(limits.recording_mib) << 20, pace);
     let event = Event::new("recording.sealed", administered.access().subject())
         .tenant(&tenant)
         .recording(&new.id)
@@ -252,6 +260,10 @@ impl Failure {
             (Self::Library(error @ LibraryError::Input { .. }), stop) => {
                 let detail = match stop {
                     Some(Stop::Stalled) => "The body stalled. Nothing was kept; send it again.",
+                    Some(Stop::Slow) => {
+                        "The body came too slowly (limits.upload_kib_per_second). Nothing was \
+                         kept; send it again over a faster line."
+                    }
                     _ => "The body was broken off. Nothing was kept; send it again.",
                 };
                 Problem::new(Code::BadRequest, detail).inward(error)

@@ -12,11 +12,13 @@ pub(crate) mod rotation;
 
 use std::time::Duration;
 
-use keyreel_keys::{Asker, Registrar, RegistrationError};
+use axum::response::Response;
+use keyreel_format::TenantId;
+use keyreel_keys::{Asker, Registrar};
 use keyreel_library::Tenant;
 use moka::future::Cache;
 
-use crate::access::Administered;
+use crate::access::{Access, Administered};
 use crate::audit::Event;
 use crate::problem::{Code, Problem};
 use crate::request::RequestInfo;
@@ -52,25 +54,48 @@ impl Keys {
 }
 
 impl Shared {
-    /// Writes down what an administrator did with keys, or tried to.
-    async fn note_registration(
-        &self,
-        event: Event,
-        administered: &Administered,
-        info: &RequestInfo,
-        failure: Option<&RegistrationError>,
-    ) -> Result<(), Problem> {
-        let credential = &administered.access().identity().credential;
-        let mut event = event
-            .tenant(&administered.tenant().id)
-            .field("credential", credential.id.clone())
-            .field("requestId", info.id());
-        if let Some(error) = failure {
-            let problem = Problem::from(error);
-            event = event.outcome(problem.code().as_str());
-        }
+    /// Writes down what an administrator is about to do with keys.
+    ///
+    /// # Errors
+    /// It cannot be written, so it must not be done.
+    async fn announce(&self, event: Event) -> Result<(), Problem> {
         Ok(self.audit().record(event).await?)
     }
+
+    /// Writes down how it ended. Where the log fails only now, what was done stands: that it was
+    /// begun is in it, and the server's own log says the rest.
+    async fn conclude(&self, event: Event, problem: Option<&Problem>, info: &RequestInfo) {
+        let outcome = problem.map_or("ok", |problem| problem.code().as_str());
+        let (action, event) = (event.action(), event.outcome(outcome));
+        if let Err(error) = self.audit().record(event).await {
+            tracing::error!(
+                request_id = info.id(),
+                action,
+                outcome,
+                %error,
+                "how a change of keys ended could not be recorded"
+            );
+        }
+    }
+}
+
+/// Does what changes keys to its end, also where whoever asked for it leaves meanwhile: of half a
+/// change nobody knows what it was, and the log has its outcome.
+async fn to_its_end(
+    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+) -> Result<Response, Problem> {
+    tokio::spawn(work).await.unwrap_or_else(|_| {
+        let problem = Problem::new(Code::Internal, "The server failed. Its log has the reason.");
+        Err(problem.inward("a change of keys panicked"))
+    })
+}
+
+/// An event of what somebody does with a tenant's keys.
+fn event(action: &'static str, tenant: &TenantId, access: &Access, info: &RequestInfo) -> Event {
+    Event::new(action, access.subject())
+        .tenant(tenant)
+        .field("credential", access.identity().credential.id.clone())
+        .field("requestId", info.id())
 }
 
 /// Who asks, for the key service's log and ours.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use keyreel_keys::{ErrorClass, KeyError, RegistrationError, StoreError};
+use keyreel_keys::{ErrorClass, KeyError, RegistrationError, StoreError, VaultError};
 use keyreel_library::Error as LibraryError;
 
 use super::words::{Happened, Turn, words};
@@ -108,85 +108,9 @@ fn with_retry(problem: Problem, error: &KeyError) -> Problem {
     }
 }
 
-/// To an administrator, who reads what a listener does not: what the provider says.
 impl From<&RegistrationError> for Problem {
     fn from(error: &RegistrationError) -> Self {
-        const UNCHANGED: &str = "Nothing was changed.";
-        let refused = |code, detail: String| Self::new(code, format!("{detail} {UNCHANGED}"));
-        let bad = |error: &RegistrationError| refused(Code::BadRequest, format!("{error}."));
-        match error {
-            RegistrationError::Key(KeyError::Provider {
-                provider,
-                error: said,
-            }) => {
-                let words = words(Some(provider), Happened::Failed(said.class));
-                let code = match said.class {
-                    // What was just sent is wrong, and whoever sent it can mend it.
-                    ErrorClass::Config | ErrorClass::Request | ErrorClass::Integrity => {
-                        Code::BadRequest
-                    }
-                    _ => words.code,
-                };
-                let detail = match said.class {
-                    ErrorClass::Integrity => "The key service does not open what is sealed with \
-                        this public key: it is not that of the key pair, or the padding is another."
-                        .to_owned(),
-                    _ => format!("{} ({}).", capital(&said.message), said.code),
-                };
-                let problem = refused(code, detail).turn(words.turn, Some(provider));
-                match said.retry_after {
-                    Some(after) if code.status() == http::StatusCode::SERVICE_UNAVAILABLE => {
-                        problem.retry_after(after)
-                    }
-                    _ => problem,
-                }
-            }
-            RegistrationError::Key(KeyError::TrialFailed { .. }) => refused(
-                Code::BadRequest,
-                "The key service opened the sample as another key: it does not hold the private \
-                 half of this public key."
-                    .to_owned(),
-            ),
-            RegistrationError::Key(KeyError::Wrap { reason, .. }) => {
-                refused(Code::BadRequest, format!("The public key: {reason}."))
-            }
-            RegistrationError::Key(error @ KeyError::ProviderMissing { provider }) => refused(
-                Code::BadRequest,
-                format!("The plugin {provider} is not installed on this server."),
-            )
-            .inward(error),
-            RegistrationError::Key(error @ KeyError::CannotMint { .. }) => {
-                refused(Code::BadRequest, format!("{error}."))
-            }
-            RegistrationError::Key(error) => Self::from(error.clone()),
-            RegistrationError::Down { detail, .. } => refused(
-                Code::Unavailable,
-                format!("The key service says that it is down: {detail}."),
-            ),
-            RegistrationError::NoConfiguration { .. } => Self::new(
-                Code::NotFound,
-                "There is no such key configuration, or it is not yours.",
-            ),
-            RegistrationError::KeyPairKnown { .. } => {
-                refused(Code::Conflict, format!("{}.", capital(&error.to_string())))
-            }
-            RegistrationError::OtherProvider { .. }
-            | RegistrationError::MintsItself { .. }
-            | RegistrationError::Policy { .. }
-            | RegistrationError::PublicKey(_)
-            | RegistrationError::KeyPairId => bad(error),
-            RegistrationError::Store(source) => Self::new(
-                Code::Unavailable,
-                "The catalogue does not answer. Try again shortly.",
-            )
-            .inward(source),
-            RegistrationError::Vault(source) => Self::new(
-                Code::Unavailable,
-                "The keystore does not answer. Try again shortly.",
-            )
-            .inward(source),
-            other => Self::new(Code::Internal, INTERNAL).inward(other),
-        }
+        of_registration(error, " Nothing was changed.")
     }
 }
 
@@ -214,8 +138,7 @@ impl From<&RotationError> for Problem {
             .inward(source),
             RotationError::Audit(source) => Self::new(
                 Code::AuditUnavailable,
-                "The audit log cannot be written. Look whether the key was changed before you try \
-                 again.",
+                "The audit log cannot be written, so this is not done. Try again shortly.",
             )
             .inward(source),
             RotationError::Died => Self::new(Code::Internal, INTERNAL).inward(error),
@@ -226,6 +149,150 @@ impl From<&RotationError> for Problem {
 impl From<RotationError> for Problem {
     fn from(error: RotationError) -> Self {
         Self::from(&error)
+    }
+}
+
+impl Problem {
+    /// What is wrong with a key service that was asked how it fares.
+    pub(crate) fn of_key_service(error: KeyError) -> Self {
+        of_registration(&error.into(), "")
+    }
+
+    /// To an administrator who switches a key on or off, and has named it: of "this recording's" a
+    /// listener is told.
+    pub(crate) fn of_switching(error: KeyError) -> Self {
+        let (code, detail) = match &error {
+            KeyError::UnknownKek { .. } => (
+                Code::KeyNotFound,
+                "Your organisation has no key of this provider and id.",
+            ),
+            KeyError::KekRetired { .. } => (
+                Code::KeyDisabled,
+                "This key was retired: it opens nothing any more, and is neither enabled nor \
+                 disabled.",
+            ),
+            _ => return error.into(),
+        };
+        Self::new(code, detail).inward(error)
+    }
+
+    /// Of what takes keys away: it is not left undone because it cannot be recorded.
+    pub(crate) fn done_unrecorded(error: AuditError) -> Self {
+        Self::new(
+            Code::AuditUnavailable,
+            "It was done, but the audit log cannot be written, so it is not recorded. Do it again \
+             when the log can be written.",
+        )
+        .inward(error)
+    }
+}
+
+/// To an administrator, who reads what a listener does not: what the provider says. `then` is what
+/// is said after it.
+fn of_registration(error: &RegistrationError, then: &str) -> Problem {
+    let refused = |code, detail: String| Problem::new(code, format!("{detail}{then}"));
+    let bad = |error: &RegistrationError| refused(Code::BadRequest, format!("{error}."));
+    match error {
+        RegistrationError::Key(KeyError::Provider {
+            provider,
+            error: said,
+        }) => {
+            let words = words(Some(provider), Happened::Failed(said.class));
+            let code = match said.class {
+                // What was just sent is wrong, and whoever sent it can mend it.
+                ErrorClass::Config | ErrorClass::Request | ErrorClass::Integrity => {
+                    Code::BadRequest
+                }
+                _ => words.code,
+            };
+            let detail = match said.class {
+                ErrorClass::Integrity => "The key service does not open what is sealed with \
+                        this public key: it is not that of the key pair, or the padding is another."
+                    .to_owned(),
+                _ => format!("{} ({}).", capital(&said.message), said.code),
+            };
+            let problem = refused(code, detail).turn(words.turn, Some(provider));
+            match said.retry_after {
+                Some(after) if code.status() == http::StatusCode::SERVICE_UNAVAILABLE => {
+                    problem.retry_after(after)
+                }
+                _ => problem,
+            }
+        }
+        RegistrationError::Key(KeyError::TrialFailed { .. }) => refused(
+            Code::BadRequest,
+            "The key service opened the sample as another key: it does not hold the private \
+                 half of this public key."
+                .to_owned(),
+        ),
+        RegistrationError::Key(KeyError::Wrap { reason, .. }) => {
+            refused(Code::BadRequest, format!("The public key: {reason}."))
+        }
+        RegistrationError::Key(error @ KeyError::ProviderMissing { provider }) => refused(
+            Code::BadRequest,
+            format!("The plugin {provider} is not installed on this server."),
+        )
+        .inward(error),
+        RegistrationError::Key(error @ KeyError::CannotMint { .. }) => {
+            refused(Code::BadRequest, format!("{error}."))
+        }
+        RegistrationError::Key(error) => Problem::from(error.clone()),
+        RegistrationError::Down { detail, .. } => refused(
+            Code::Unavailable,
+            format!("The key service says that it is down: {detail}."),
+        ),
+        RegistrationError::NoConfiguration { .. } => Problem::new(
+            Code::NotFound,
+            "There is no such key configuration, or it is not yours.",
+        ),
+        RegistrationError::OriginChanged { origins, secrets } => refused(
+            Code::BadRequest,
+            format!(
+                "The key service's origin changed ({}): send {} again.",
+                origins.join(", "),
+                secrets
+                    .iter()
+                    .map(|name| sent_as(name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ),
+        ),
+        RegistrationError::KeyPairKnown { .. } => {
+            refused(Code::Conflict, format!("{}.", capital(&error.to_string())))
+        }
+        RegistrationError::OtherProvider { .. }
+        | RegistrationError::MintsItself { .. }
+        | RegistrationError::NoRsa { .. }
+        | RegistrationError::Policy { .. }
+        | RegistrationError::PublicKey(_)
+        | RegistrationError::KeyPairId => bad(error),
+        RegistrationError::Store(source) => Problem::new(
+            Code::Unavailable,
+            "The catalogue does not answer. Try again shortly.",
+        )
+        .inward(source),
+        RegistrationError::Vault(source @ VaultError::NoRoot { .. }) => Problem::new(
+            Code::Destroyed,
+            "This organisation's keys were destroyed: nothing can be registered for it any more.",
+        )
+        .inward(source),
+        RegistrationError::Vault(source @ VaultError::Damaged { .. }) => {
+            Problem::new(Code::Internal, INTERNAL).inward(source)
+        }
+        RegistrationError::Vault(source) => Problem::new(
+            Code::Unavailable,
+            "The keystore does not answer. Try again shortly.",
+        )
+        .inward(source),
+        other => Problem::new(Code::Internal, INTERNAL).inward(other),
+    }
+}
+
+/// As the API calls a secret.
+fn sent_as(name: &str) -> String {
+    match name {
+        "api-key" => "apiKey".to_owned(),
+        _ => format!("secrets.{name}"),
     }
 }
 
@@ -345,7 +412,9 @@ pub(super) const INTERNAL: &str =
 mod tests {
     use std::time::Duration;
 
-    use keyreel_keys::{ErrorClass, KeyError, ProviderError, ProviderId};
+    use keyreel_keys::{
+        ErrorClass, KeyError, ProviderError, ProviderId, RegistrationError, TenantId, VaultError,
+    };
 
     use super::{Code, Problem};
 
@@ -374,6 +443,36 @@ mod tests {
             assert!(!details.detail.contains("upstream"));
             assert!(problem.inward_text().unwrap().contains("said upstream"));
             assert_eq!(details.retry_after_seconds, (status == 503).then_some(7));
+        }
+    }
+
+    #[test]
+    fn a_vault_that_is_empty_is_not_one_that_does_not_answer() {
+        let tenant = TenantId::parse("acme").unwrap();
+        let table = [
+            (
+                VaultError::NoRoot {
+                    tenant: tenant.clone(),
+                },
+                Code::Destroyed,
+            ),
+            (
+                VaultError::Damaged {
+                    tenant,
+                    name: "secret/x".to_owned(),
+                },
+                Code::Internal,
+            ),
+            (
+                VaultError::Keystore {
+                    message: "the disk is away".to_owned(),
+                },
+                Code::Unavailable,
+            ),
+        ];
+        for (error, code) in table {
+            let problem = Problem::from(RegistrationError::from(error));
+            assert_eq!(problem.code(), code);
         }
     }
 }

@@ -27,6 +27,14 @@ pub struct LimitSettings {
     /// Recordings that come in at once; each takes a few MiB of memory.
     #[schemars(range(min = 1, max = 1024))]
     pub uploads: u32,
+    /// Recordings of one tenant that come in at once, of `uploads`: so that no tenant keeps the
+    /// others' recordings out.
+    #[schemars(range(min = 1, max = 1024))]
+    pub uploads_per_tenant: u32,
+    /// KiB a second that a recording has to come at, on average, `request_seconds` aside. Time that
+    /// the server itself takes does not count.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub upload_kib_per_second: u32,
     /// Seconds for a request's head to arrive.
     #[schemars(range(min = 1, max = 300))]
     pub header_seconds: u32,
@@ -69,6 +77,8 @@ impl Default for LimitSettings {
             body_bytes: 64 * 1024,
             recording_mib: 4096,
             uploads: 32,
+            uploads_per_tenant: 8,
+            upload_kib_per_second: 16,
             header_seconds: 10,
             request_seconds: 30,
             stalled_seconds: 600,

@@ -41,6 +41,8 @@ pub(crate) struct Fixture {
     pub(crate) provider: Arc<LocalProvider>,
     /// A provider whose keys are made by their owner.
     pub(crate) lkm: Arc<LocalProvider>,
+    /// Another that makes them itself.
+    pub(crate) kms: Arc<LocalProvider>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -91,7 +93,10 @@ impl Fixture {
         let objects = Objects::open(&store).unwrap();
         let clock = Arc::new(ManualClock::at(NOW_MS));
         let provider = Arc::new(LocalProvider::new());
-        let lkm = Arc::new(LocalProvider::new().without_minting());
+        let lkm = LocalProvider::new()
+            .without_minting()
+            .with_secrets(&["api-key"]);
+        let lkm = Arc::new(lkm);
         let kms = Arc::new(LocalProvider::new());
         let master = folder.path().join("master");
         generate_master_key(&master).unwrap();
@@ -110,7 +115,7 @@ impl Fixture {
             providers: HashMap::from([
                 (local.clone(), provider.clone() as _),
                 (named("lkm"), lkm.clone() as _),
-                (named("aws-kms"), kms as _),
+                (named("aws-kms"), kms.clone() as _),
             ]),
             observer: Arc::new(AuditObserver::new(catalogue.clone(), clock.clone())),
             clock: clock.clone(),
@@ -186,6 +191,7 @@ impl Fixture {
             keyring,
             provider,
             lkm,
+            kms,
             clock,
             address: addresses.public,
             admin: addresses.admin.unwrap(),
@@ -277,7 +283,8 @@ impl Fixture {
     }
 
     /// Changes the catalogue behind the server's back.
-    pub(crate) async fn sql(&self, statement: &'static str) {
+    pub(crate) async fn sql(&self, statement: impl Into<String>) {
+        let statement = sqlx::AssertSqlSafe(statement.into());
         let path = self.folder.path().join("catalogue.db");
         let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await;
         let pool = pool.unwrap();
@@ -377,6 +384,15 @@ impl Fixture {
             .into_iter()
             .map(|event| event.action)
             .collect()
+    }
+
+    /// Makes events of this action unwritable.
+    pub(crate) async fn break_audit_of(&self, action: &str) {
+        let statement = format!(
+            "CREATE TRIGGER \"full {action}\" BEFORE INSERT ON audit WHEN NEW.action = '{action}' \
+             BEGIN SELECT RAISE(ABORT, 'full'); END"
+        );
+        self.sql(statement).await;
     }
 
     /// Makes the audit log unwritable: a full disk, as far as the server can tell.

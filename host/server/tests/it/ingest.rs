@@ -194,6 +194,45 @@ async fn what_is_no_recording_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_tenant_has_its_share_of_the_places_and_does_not_hold_them_by_trickling() {
+    let f = Fixture::with(|settings| {
+        settings.limits.uploads = 8;
+        settings.limits.uploads_per_tenant = 1;
+        settings.limits.request_seconds = 2;
+        settings.limits.upload_kib_per_second = 64;
+    })
+    .await;
+    let path = "/api/v1/conversations/c-7/recordings?media=call";
+    let mut stream = head(&f, path, 1 << 20).await;
+    let trickling = tokio::spawn(async move {
+        for piece in wav(100_000).chunks(1000) {
+            if stream.write_all(piece).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        client::read(&mut stream, false).await
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let none = post(&f, path, &wav(800)).await;
+    assert_eq!(
+        (none.status, none.problem()),
+        (503, "unavailable".to_owned())
+    );
+    let said = none.json()["detail"].as_str().unwrap().to_owned();
+    assert!(said.contains("limits.uploads_per_tenant"), "{said}");
+    let slow = trickling.await.unwrap();
+    assert_eq!(
+        (slow.status, slow.problem()),
+        (400, "bad-request".to_owned())
+    );
+    let said = slow.json()["detail"].as_str().unwrap().to_owned();
+    assert!(said.contains("too slowly"), "{said}");
+    let free = post(&f, path, &wav(800)).await;
+    assert_eq!(free.status, 201, "{free:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_is_not_acknowledged() {
     let f = Fixture::new().await;
     f.keyring.purge(&tenant("alpha"));

@@ -12,21 +12,21 @@ use serde_json::{Value, json};
 use crate::client::{Answer, End};
 use crate::fixture::{Fixture, tenant};
 
-const CONFIGURATIONS: &str = "/api/v2/recording/keyconfigurations";
+pub(crate) const CONFIGURATIONS: &str = "/api/v2/recording/keyconfigurations";
 const VALIDATE: &str = "/api/v2/recording/keyconfigurations/validate";
-const LOCAL_KEYS: &str = "/api/v2/recording/localkeys";
+pub(crate) const LOCAL_KEYS: &str = "/api/v2/recording/localkeys";
 const KEYS: &str = "/api/v2/recording/recordingkeys";
-const PAIR: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+pub(crate) const PAIR: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
 impl Fixture {
-    async fn as_admin(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    pub(crate) async fn as_admin(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let token = format!("Bearer {}", self.admin_token);
         let headers = [("Authorization", token.as_str())];
         self.send(method, path, &headers, body).await
     }
 
     /// A key pair that the owner keeps.
-    fn pair(&self, id: &str) -> String {
+    pub(crate) fn pair(&self, id: &str) -> String {
         let key = PrivateKey::generate(WrapAlgorithm::RsaOaepSha256).unwrap();
         let public_key = STANDARD.encode(key.public_key().unwrap());
         let id = KekId::parse(id).unwrap();
@@ -37,19 +37,19 @@ impl Fixture {
     }
 
     /// "alpha" is made a tenant whose policy lets an owner's RSA keys in.
-    async fn compatible(&self) {
+    pub(crate) async fn compatible(&self) {
         self.sql("UPDATE tenant SET policy = 'compatible'").await;
     }
 }
 
-fn lkm() -> Value {
+pub(crate) fn lkm() -> Value {
     json!({
         "keyConfigurationType": "LocalKeyManager", "url": "https://keys.example/decrypt",
         "apiId": "acme", "apiKey": "a-hawk-key-that-nobody-sees",
     })
 }
 
-fn kms() -> Value {
+pub(crate) fn kms() -> Value {
     json!({"keyConfigurationType": "KmsSymmetric", "url": "arn:aws:kms:eu-central-1:1:alias/x"})
 }
 
@@ -256,6 +256,15 @@ async fn a_key_service_that_says_no_is_not_registered_and_the_answer_says_why() 
         (ErrorClass::Timeout, 504, "timeout"),
         (ErrorClass::Internal, 502, "provider-malformed"),
     ];
+    let document = f.get("/api/v1/openapi.json", &[]).await.json();
+    let documented = |path: &str, method: &str, status: u16, code: &str| {
+        let responses = &document["paths"][path][method]["responses"];
+        let said = responses[status.to_string()]["description"].as_str();
+        assert!(
+            said.is_some_and(|said| said.contains(code)),
+            "{method} {path} {status} {code}: {said:?}"
+        );
+    };
     for (class, status, code) in table {
         let error = ProviderError::new(class, "lkm.test", "it answered this and that");
         let behaviour = Behaviour {
@@ -269,6 +278,13 @@ async fn a_key_service_that_says_no_is_not_registered_and_the_answer_says_why() 
                 (answer.status, answer.problem().as_str()),
                 (status, code),
                 "{class:?}"
+            );
+            documented(path, "post", status, code);
+            documented(
+                "/api/v2/recording/keyconfigurations/{id}",
+                "put",
+                status,
+                code,
             );
             let detail = answer.json()["detail"].as_str().unwrap().to_owned();
             assert!(
@@ -360,16 +376,15 @@ async fn a_configuration_says_what_is_wrong_now_and_can_be_changed() {
     let path = format!("{CONFIGURATIONS}/{}", made["id"].as_str().unwrap());
     f.lkm.fail(&tenant("alpha"), ErrorClass::Unavailable);
     let shown = f.as_admin("GET", &path, None).await.json();
-    let said = shown["lastError"].as_str().unwrap();
-    assert!(said.contains("It was told to fail"), "{said}");
+    assert_eq!(shown["lastError"], "It was told to fail (local.told).");
     f.lkm.behave(&tenant("alpha"), Behaviour::default());
     let mut changed = lkm();
-    changed["url"] = json!("https://elsewhere.example/decrypt");
+    changed["url"] = json!("https://keys.example/elsewhere");
     changed.as_object_mut().unwrap().remove("apiKey");
     let answer = f.as_admin("PUT", &path, Some(&changed)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let shown = f.as_admin("GET", &path, None).await.json();
-    assert_eq!(shown["url"], "https://elsewhere.example/decrypt");
+    assert_eq!(shown["url"], "https://keys.example/elsewhere");
     assert_eq!(shown["lastError"], Value::Null);
     let other = f.as_admin("PUT", &path, Some(&kms())).await;
     assert_eq!(
@@ -469,12 +484,23 @@ async fn a_disabled_key_opens_nothing_until_it_is_enabled() {
         );
     }
     assert_eq!(f.get(&uri, &[]).await.body, bytes);
-    let unknown = json!({"provider": "local", "id": "kek/9"});
-    let unknown = f.as_admin("POST", &path("disable"), Some(&unknown)).await;
-    assert_eq!(
-        (unknown.status, unknown.problem()),
-        (404, "key-not-found".to_owned())
-    );
+    let name = json!({"provider": "local", "id": "kek/9"});
+    for verb in ["disable", "enable"] {
+        let unknown = f.as_admin("POST", &path(verb), Some(&name)).await;
+        assert_eq!(
+            (unknown.status, unknown.problem()),
+            (404, "key-not-found".to_owned())
+        );
+        assert_eq!(
+            unknown.json()["detail"],
+            "Your organisation has no key of this provider and id."
+        );
+        let last = f.audit().await.pop().unwrap();
+        assert_eq!(
+            (last.action, last.outcome),
+            (format!("key.{verb}d"), "key-not-found".to_owned())
+        );
+    }
     let actions = f.actions().await;
     for action in ["key.disabled", "key.enabled"] {
         assert!(

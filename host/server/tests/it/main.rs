@@ -17,6 +17,7 @@ mod drain;
 mod fixture;
 mod http2;
 mod ingest;
+mod key_changes;
 mod keys;
 mod media;
 mod operate;

@@ -6,8 +6,9 @@ use tokio::time::{Instant, advance};
 
 use super::{Fixture, opened, refused, seconds, settle};
 use crate::error::KeyError;
+use crate::kek::{KekState, KekStore as _};
 use crate::provider::ErrorClass;
-use crate::testing::Behaviour;
+use crate::testing::{Behaviour, Writing};
 
 fn slow() -> Behaviour {
     Behaviour {
@@ -172,4 +173,44 @@ async fn a_lease_ends_with_the_keys_time_in_the_cache() {
     f.keyring.purge(&f.acme);
     let now = Instant::now();
     assert_eq!(lease().await, now + seconds(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_catalogue_that_is_slow_to_disable_a_key_leaves_nothing_of_it_in_a_cache() {
+    let f = Fixture::new().await;
+    let (_, request) = f.recording("r1").await;
+    let lease = f.keyring.lease(&request).await.ok().unwrap();
+    let kek = &f.store.keks(&f.acme).await.unwrap()[0].kek.id;
+    f.store.write_like(Writing {
+        delay: seconds(5),
+        ..Writing::default()
+    });
+
+    let late = f.keyring.disable_kek(&f.acme, &f.local, kek).await;
+
+    assert!(matches!(late, Err(KeyError::StoreTimeout)));
+    assert!(lease.is_revoked(), "it may be disabled by now");
+    // Not yet: it opens, and is in the cache again.
+    let meanwhile = f.keyring.lease(&request).await.ok().unwrap();
+    tokio::time::sleep(seconds(4)).await;
+    let (_, state) = f.store.kek(&f.acme, &f.local, kek).await.unwrap().unwrap();
+    assert_eq!(state, KekState::Disabled, "the write came to its end");
+    assert!(meanwhile.is_revoked(), "and took what was cached with it");
+    let refusal = refused(&f.keyring, &request).await;
+    assert!(matches!(refusal, KeyError::KekDisabled { .. }));
+}
+
+#[tokio::test]
+async fn a_key_that_could_not_be_disabled_is_asked_for_anew() {
+    let f = Fixture::new().await;
+    let (_, request) = f.recording("r1").await;
+    let lease = f.keyring.lease(&request).await.ok().unwrap();
+    let kek = &f.store.keks(&f.acme).await.unwrap()[0].kek.id;
+    f.store.write_like(Writing {
+        fails: true,
+        ..Writing::default()
+    });
+    let failed = f.keyring.disable_kek(&f.acme, &f.local, kek).await;
+    assert!(matches!(failed, Err(KeyError::Store(_))));
+    assert!(lease.is_revoked());
 }

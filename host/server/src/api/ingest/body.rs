@@ -1,4 +1,4 @@
-//! A request's body as something to read, bounded in size and in silence.
+//! A request's body as something to read, bounded in size, in silence and in slowness.
 
 use std::io;
 use std::pin::Pin;
@@ -16,9 +16,37 @@ pub(super) struct Incoming {
     body: Body,
     piece: Bytes,
     left: u64,
-    patience: Duration,
-    silence: Pin<Box<Sleep>>,
+    pace: Pace,
+    came: u64,
+    /// How long it was waited for bytes, over the whole body. While nobody reads, nobody waits: a
+    /// slow store is not the sender's fault.
+    waited: Duration,
+    waiting: Option<Waiting>,
     stop: Arc<OnceLock<Stop>>,
+}
+
+/// How fast a body has to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// No two bytes of it are further apart.
+    pub(super) patience: Duration,
+    /// On average at least so many, `patience` aside: a body that trickles holds a place.
+    pub(super) bytes_per_second: u64,
+}
+
+impl Pace {
+    /// How long it may be waited for a body of which so many bytes came.
+    fn wait(self, came: u64) -> Duration {
+        let millis = came.saturating_mul(1000) / self.bytes_per_second.max(1);
+        self.patience.saturating_add(Duration::from_millis(millis))
+    }
+}
+
+/// Waiting for the next bytes.
+struct Waiting {
+    since: Instant,
+    end: Pin<Box<Sleep>>,
+    then: Stop,
 }
 
 /// Why no more of it is read.
@@ -28,6 +56,8 @@ pub(super) enum Stop {
     TooLarge,
     /// Nothing came for too long.
     Stalled,
+    /// Too little came in all that time.
+    Slow,
 }
 
 /// What became of a body, for whoever handed it over.
@@ -40,18 +70,41 @@ impl Why {
 }
 
 impl Incoming {
-    /// Of at most `limit` bytes, no two of them further apart than `patience`.
-    pub(super) fn new(body: Body, limit: u64, patience: Duration) -> (Self, Why) {
+    /// Of at most `limit` bytes, that come at this pace.
+    pub(super) fn new(body: Body, limit: u64, pace: Pace) -> (Self, Why) {
         let stop = Arc::new(OnceLock::new());
         let incoming = Self {
             body,
             piece: Bytes::new(),
             left: limit,
-            patience,
-            silence: Box::pin(tokio::time::sleep(patience)),
+            pace,
+            came: 0,
+            waited: Duration::ZERO,
+            waiting: None,
             stop: stop.clone(),
         };
         (incoming, Why(stop))
+    }
+
+    /// Ready with the reason where it was waited for long enough.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
+        let (pace, waited, came) = (self.pace, self.waited, self.came);
+        let waiting = self.waiting.get_or_insert_with(|| {
+            let since = Instant::now();
+            let left = pace.wait(came).saturating_sub(waited);
+            let (wait, then) = if left < pace.patience {
+                (left, Stop::Slow)
+            } else {
+                (pace.patience, Stop::Stalled)
+            };
+            Waiting {
+                since,
+                end: Box::pin(tokio::time::sleep(wait)),
+                then,
+            }
+        });
+        ready!(waiting.end.as_mut().poll(cx));
+        Poll::Ready(waiting.then)
     }
 
     fn stopped(&self, stop: Stop, text: &'static str) -> io::Error {
@@ -73,12 +126,13 @@ impl AsyncRead for Incoming {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
                 Poll::Pending => {
-                    ready!(self.silence.as_mut().poll(cx));
-                    return Poll::Ready(Err(self.stopped(Stop::Stalled, "nothing came")));
+                    let stop = ready!(self.poll_patience(cx));
+                    return Poll::Ready(Err(self.stopped(stop, "too little came")));
                 }
             };
-            let next = Instant::now() + self.patience;
-            self.silence.as_mut().reset(next);
+            if let Some(waiting) = self.waiting.take() {
+                self.waited += waiting.since.elapsed();
+            }
             // Trailers say nothing here.
             let Ok(data) = frame.into_data() else {
                 continue;
@@ -87,6 +141,7 @@ impl AsyncRead for Incoming {
                 return Poll::Ready(Err(self.stopped(Stop::TooLarge, "too large")));
             };
             self.left = left;
+            self.came += data.len() as u64;
             self.piece = data;
         }
         let len = self.piece.len().min(buf.remaining());
@@ -109,25 +164,65 @@ mod tests {
         Body::from_stream(stream::iter(pieces))
     }
 
+    const PACE: Pace = Pace {
+        patience: Duration::from_secs(9),
+        bytes_per_second: 1 << 10,
+    };
+
     #[tokio::test]
     async fn reads_all_of_it_up_to_the_limit() {
-        let (mut incoming, why) =
-            Incoming::new(body(&["ab", "", "cde"]), 5, Duration::from_secs(9));
+        let (mut incoming, why) = Incoming::new(body(&["ab", "", "cde"]), 5, PACE);
         let mut text = String::new();
         incoming.read_to_string(&mut text).await.unwrap();
         assert_eq!((text.as_str(), why.why()), ("abcde", None));
-        let (mut incoming, why) = Incoming::new(body(&["ab", "cde"]), 4, Duration::from_secs(9));
+        let (mut incoming, why) = Incoming::new(body(&["ab", "cde"]), 4, PACE);
         assert!(incoming.read_to_string(&mut text).await.is_err());
         assert_eq!(why.why(), Some(Stop::TooLarge));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn silence_ends_it() {
         let endless = Body::from_stream(stream::pending::<io::Result<Bytes>>());
-        let (mut incoming, why) = Incoming::new(endless, 9, Duration::from_millis(50));
+        let (mut incoming, why) = Incoming::new(endless, 9, PACE);
         let started = Instant::now();
         assert!(incoming.read_u8().await.is_err());
         assert_eq!(why.why(), Some(Stop::Stalled));
-        assert!(started.elapsed() >= Duration::from_millis(50));
+        assert_eq!(started.elapsed().as_secs(), 9);
+    }
+
+    /// A body of so many bytes at a time, one lot every so often.
+    fn every(pause: Duration, bytes: usize) -> Body {
+        Body::from_stream(stream::unfold((), move |()| async move {
+            tokio::time::sleep(pause).await;
+            Some((Ok::<_, io::Error>(Bytes::from(vec![0; bytes])), ()))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_ends_it_and_a_slow_line_does_not() {
+        let second = Duration::from_secs(1);
+        // 8 bytes a second are never silent for long.
+        let (mut incoming, why) = Incoming::new(every(second, 8), 1 << 20, PACE);
+        let started = Instant::now();
+        let read = tokio::io::copy(&mut incoming, &mut tokio::io::sink()).await;
+        assert!(read.is_err());
+        assert_eq!(why.why(), Some(Stop::Slow));
+        assert_eq!(started.elapsed().as_secs(), 9);
+        // As fast as it has to be, for much longer.
+        let (mut incoming, why) = Incoming::new(every(second, 1 << 10), 60 << 10, PACE);
+        let read = tokio::io::copy(&mut incoming, &mut tokio::io::sink()).await;
+        assert!(read.is_err());
+        assert_eq!(why.why(), Some(Stop::TooLarge), "it came to its limit");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_not_the_senders_fault() {
+        let pieces = every(Duration::from_millis(1), 8);
+        let (mut incoming, why) = Incoming::new(pieces, 1 << 20, PACE);
+        for _ in 0..20 {
+            incoming.read_u64().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        assert_eq!(why.why(), None);
     }
 }

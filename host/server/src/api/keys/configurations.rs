@@ -4,10 +4,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use keyreel_keys::{Configured, KeyConfiguration, NewConfiguration, Registered, RegistrationError};
+use uuid::Uuid;
 
-use super::model::{EncryptionConfigurationInput, RecordingEncryptionConfiguration};
+use super::model::{EncryptionConfigurationInput, RecordingEncryptionConfiguration, address};
 use super::pages::{Listing, PageQuery};
-use super::{asker, row};
+use super::{asker, event, row, to_its_end};
 use crate::access::Administered;
 use crate::api::session::private;
 use crate::api::{JsonBody, Query};
@@ -51,6 +52,8 @@ pub(crate) async fn list(
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the key service says no; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`key-not-found`: the key service does not know the key", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 410, description = "`destroyed`: the organisation's keys were", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 502, description = "`provider-malformed`: the key service's answer makes no sense; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 504, description = "`timeout`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
@@ -61,13 +64,22 @@ pub(crate) async fn create(
     JsonBody(input): JsonBody<EncryptionConfigurationInput>,
 ) -> Result<Response, Problem> {
     let new = input.into_new()?;
-    let tenant = row(&administered);
-    let event = event("key.configuration.created", &administered, &new);
-    let registrar = app.keys().registrar()?;
-    let made = registrar
-        .create(&tenant.id, tenant.policy, new, &asker(&administered, &info))
-        .await;
-    answer(&app, event, &administered, &info, made).await
+    to_its_end(async move {
+        let attempt = Attempt {
+            app: &app,
+            info: &info,
+            administered: &administered,
+        };
+        let event = attempt.announced("create", None, &new).await?;
+        let tenant = row(&administered);
+        let registrar = app.keys().registrar()?;
+        let made = registrar
+            .create(&tenant.id, tenant.policy, new, &attempt.asker())
+            .await;
+        let event = event.renamed("key.configuration.created");
+        attempt.answer(event, made).await
+    })
+    .await
 }
 
 /// Asks a key service as `create` does. Nothing is saved.
@@ -79,7 +91,9 @@ pub(crate) async fn create(
     (status = 400, description = "`bad-request`: it cannot work", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the key service says no", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`unavailable`, `throttled`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 404, description = "`key-not-found`: the key service does not know the key", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 502, description = "`provider-malformed`: the key service's answer makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 504, description = "`timeout`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn validate(
@@ -89,12 +103,15 @@ pub(crate) async fn validate(
     JsonBody(input): JsonBody<EncryptionConfigurationInput>,
 ) -> Result<Response, Problem> {
     let new = input.into_new()?;
-    let event = event("key.configuration.tried", &administered, &new);
+    let attempt = Attempt {
+        app: &app,
+        info: &info,
+        administered: &administered,
+    };
+    let event = attempt.announced("try", None, &new).await?;
     let tenant = row(&administered).id.clone();
     let registrar = app.keys().registrar()?;
-    let checked = registrar
-        .check(&tenant, &new, &asker(&administered, &info))
-        .await;
+    let checked = registrar.check(&tenant, &new, &attempt.asker()).await;
     let unsaved = KeyConfiguration {
         id: String::new(),
         tenant,
@@ -107,7 +124,8 @@ pub(crate) async fn validate(
         kek: None,
         warnings,
     });
-    answer(&app, event, &administered, &info, checked).await
+    let event = event.renamed("key.configuration.tried");
+    attempt.answer(event, checked).await
 }
 
 /// One key service, with what is wrong with it just now.
@@ -139,11 +157,7 @@ pub(crate) async fn show(
         match health.await {
             Ok(health) if health.status == "ok" => None,
             Ok(health) => Some(health.detail),
-            Err(error) => Some(
-                Problem::from(RegistrationError::from(error))
-                    .detail()
-                    .to_owned(),
-            ),
+            Err(error) => Some(Problem::of_key_service(error).detail().to_owned()),
         }
     });
     Ok(private(Json(RecordingEncryptionConfiguration {
@@ -152,8 +166,9 @@ pub(crate) async fn show(
     })))
 }
 
-/// Changes where a key service is found, or its API key, after it was asked there. The keys that
-/// were registered with it must open samples; with KmsSymmetric and Native a new key pair is minted,
+/// Changes where a key service is found, or its API key, after it was asked there. Where it is found
+/// at another origin, its secrets have to be sent again. The keys that were registered with it and
+/// are in use must open samples; with KmsSymmetric and Native a new key pair is minted,
 /// and new recordings use it from then on. Caches are emptied and open streams begin again.
 #[utoipa::path(put, path = "/api/v2/recording/keyconfigurations/{id}", tag = "keys",
     request_body = EncryptionConfigurationInput,
@@ -161,10 +176,12 @@ pub(crate) async fn show(
         ("tenant" = Option<String>, Query, description = "The tenant, where the token administers several")),
     responses(
     (status = 200, description = "It works, and is saved", body = RecordingEncryptionConfiguration),
-    (status = 400, description = "`bad-request`: it cannot work; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 400, description = "`bad-request`: it cannot work, or its origin is another and its secrets were not sent with it; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the key service says no; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, description = "`not-found`, also where it is another tenant's", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 404, description = "`not-found`, also where it is another tenant's; `key-not-found`: the key service does not know the key, nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 410, description = "`destroyed`: the organisation's keys were", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 502, description = "`provider-malformed`: the key service's answer makes no sense; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 504, description = "`timeout`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
@@ -176,47 +193,92 @@ pub(crate) async fn replace(
     JsonBody(input): JsonBody<EncryptionConfigurationInput>,
 ) -> Result<Response, Problem> {
     let new = input.into_new()?;
-    let event = event("key.configuration.changed", &administered, &new);
-    let tenant = row(&administered);
-    let registrar = app.keys().registrar()?;
-    let asker = asker(&administered, &info);
-    let made = registrar
-        .replace(&tenant.id, tenant.policy, &id, new, &asker)
-        .await;
-    app.keys().last_errors.invalidate(&id).await;
-    answer(&app, event, &administered, &info, made).await
+    to_its_end(async move {
+        let attempt = Attempt {
+            app: &app,
+            info: &info,
+            administered: &administered,
+        };
+        let event = attempt.announced("change", Some(&id), &new).await?;
+        let tenant = row(&administered);
+        let registrar = app.keys().registrar()?;
+        let made = registrar
+            .replace(&tenant.id, tenant.policy, &id, new, &attempt.asker())
+            .await;
+        app.keys().last_errors.invalidate(&id).await;
+        let event = event.renamed("key.configuration.changed");
+        attempt.answer(event, made).await
+    })
+    .await
 }
 
-fn event(action: &'static str, administered: &Administered, new: &NewConfiguration) -> Event {
-    Event::new(action, administered.access().subject()).field("provider", new.provider.as_str())
+/// An administrator who tries, adds or changes a configuration.
+struct Attempt<'a> {
+    app: &'a App,
+    info: &'a RequestInfo,
+    administered: &'a Administered,
 }
 
-async fn answer(
-    app: &App,
-    event: Event,
-    administered: &Administered,
-    info: &RequestInfo,
-    made: Result<Registered, RegistrationError>,
-) -> Result<Response, Problem> {
-    let made = match made {
-        Ok(made) => made,
-        Err(error) => {
-            app.note_registration(event, administered, info, Some(&error))
-                .await?;
-            return Err(error.into());
+impl Attempt<'_> {
+    fn asker(&self) -> keyreel_keys::Asker {
+        asker(self.administered, self.info)
+    }
+
+    /// Writes down what is wanted, and where the key service would be, before it is asked. Gives
+    /// the event that says how it ended, but for that.
+    async fn announced(
+        &self,
+        change: &'static str,
+        id: Option<&str>,
+        new: &NewConfiguration,
+    ) -> Result<Event, Problem> {
+        let tenant = &row(self.administered).id;
+        let mut event = event(
+            "key.configuration.requested",
+            tenant,
+            self.administered.access(),
+            self.info,
+        )
+        .field("provider", new.provider.as_str());
+        // What is no id of ours may be anything, of any length.
+        if let Some(id) = id.filter(|id| Uuid::parse_str(id).is_ok()) {
+            event = event.field("configuration", id);
         }
-    };
-    let mut event = event;
-    if !made.configuration.id.is_empty() {
-        event = event.field("configuration", made.configuration.id.clone());
+        // What its provider does not accept is not asked anything.
+        if let Ok(origins) = self.app.keys().registrar()?.origins(new).await {
+            event = event.field("origins", origins);
+            if let Some(address) = address(new) {
+                event = event.field("url", address);
+            }
+        }
+        let announced = event.clone().field("change", change);
+        self.app.announce(announced).await?;
+        Ok(event)
     }
-    if let Some(kek) = &made.kek {
-        event = event.field("kek", kek.id.as_str());
+
+    async fn answer(
+        &self,
+        mut event: Event,
+        made: Result<Registered, RegistrationError>,
+    ) -> Result<Response, Problem> {
+        let made = match made {
+            Ok(made) => made,
+            Err(error) => {
+                let problem = Problem::from(error);
+                self.app.conclude(event, Some(&problem), self.info).await;
+                return Err(problem);
+            }
+        };
+        if !made.configuration.id.is_empty() {
+            event = event.field("configuration", made.configuration.id.clone());
+        }
+        if let Some(kek) = &made.kek {
+            event = event.field("kek", kek.id.as_str());
+        }
+        self.app.conclude(event, None, self.info).await;
+        Ok(private(Json(RecordingEncryptionConfiguration {
+            warnings: made.warnings,
+            ..RecordingEncryptionConfiguration::from(&made.configuration)
+        })))
     }
-    app.note_registration(event, administered, info, None)
-        .await?;
-    Ok(private(Json(RecordingEncryptionConfiguration {
-        warnings: made.warnings,
-        ..RecordingEncryptionConfiguration::from(&made.configuration)
-    })))
 }

@@ -25,7 +25,8 @@ pub(crate) struct EncryptionConfigurationInput {
     /// LocalKeyManager: the id of the Hawk credential.
     api_id: Option<String>,
     /// LocalKeyManager: the credential's key. Never sent back. Where a configuration is changed and
-    /// this is missing, the former one stays.
+    /// this is missing, the former one stays, unless `url` names another origin: then it has to be
+    /// sent again.
     api_key: Option<String>,
     /// Vendor: the id of the plugin.
     provider: Option<String>,
@@ -219,6 +220,18 @@ impl EncryptionKey {
             self_uri: "/api/v2/recording/recordingkeys".to_owned(),
         }
     }
+}
+
+/// What a configuration calls its key service, for the audit log: of the plugins whose settings are
+/// known to hold no secret there.
+pub(crate) fn address(of: &NewConfiguration) -> Option<String> {
+    let name = match of.provider.as_str() {
+        LKM => "url",
+        AWS_KMS => "keyArn",
+        _ => return None,
+    };
+    let json: Value = serde_json::from_str(&of.json).ok()?;
+    Some(json.get(name)?.as_str()?.to_owned())
 }
 
 fn type_of(provider: &ProviderId) -> &'static str {

@@ -58,7 +58,8 @@ pub(crate) async fn keys(
     admin: Holding<Admin>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let tenant = app.catalogue().tenant(named(&admin, &id, &info)?).await?;
+    let tenant = named(&admin, &id, &info)?;
+    let tenant = app.catalogue().tenant(&tenant).await?;
     let tenant = tenant.ok_or_else(no_tenant)?;
     Ok(private(Json(app.rotations().keys(&tenant).await?)))
 }

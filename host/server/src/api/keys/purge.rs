@@ -8,10 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::model::{EncryptionKey, KeyName};
+use super::{event, to_its_end};
 use crate::access::{Admin, Holding, no_tenant};
 use crate::api::JsonBody;
 use crate::api::session::private;
-use crate::audit::Event;
 use crate::problem::{Code, Problem, ProblemDetails};
 use crate::request::RequestInfo;
 use crate::state::App;
@@ -45,15 +45,20 @@ pub(crate) async fn purge(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
-    // First: it gives nothing out, and waiting for the log would.
-    app.keyring().purge(tenant);
-    let cut_plays = cut(&app, tenant).await;
-    let event = event("keys.purged", tenant, &admin, &info).field("cutPlays", cut_plays);
-    app.audit().record(event).await?;
-    Ok(private(Json(Purged {
-        tenant: tenant.to_string(),
-        cut_plays,
-    })))
+    to_its_end(async move {
+        // First: it gives nothing out, and waiting for the log would.
+        app.keyring().purge(&tenant);
+        let cut_plays = cut(&app, &tenant).await;
+        let event = event("keys.purged", &tenant, admin.access(), &info);
+        let event = event.field("cutPlays", cut_plays);
+        let recorded = app.audit().record(event).await;
+        recorded.map_err(Problem::done_unrecorded)?;
+        Ok(private(Json(Purged {
+            tenant: tenant.to_string(),
+            cut_plays,
+        })))
+    })
+    .await
 }
 
 /// Disables one of the tenant's keys: it opens nothing from now on, whatever its owner's key service
@@ -67,7 +72,7 @@ pub(crate) async fn purge(
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-disabled`: it was retired", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another's tenant; `key-not-found`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`audit-unavailable`: it was done, but could not be recorded", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "`audit-unavailable`: it was done, but could not be recorded; `unavailable`: the catalogue does not answer, and may still do it", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn disable(
     State(app): State<App>,
@@ -78,14 +83,28 @@ pub(crate) async fn disable(
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
     let (provider, kek) = key(&name)?;
-    let record = app.keyring().disable_kek(tenant, &provider, &kek).await?;
-    let cut_plays = cut(&app, tenant).await;
-    let event = event("key.disabled", tenant, &admin, &info)
-        .field("provider", provider.as_str())
-        .field("kek", kek.as_str())
-        .field("cutPlays", cut_plays);
-    app.audit().record(event).await?;
-    Ok(private(Json(EncryptionKey::new(&record, None))))
+    to_its_end(async move {
+        // First, as a purge is.
+        let disabled = app.keyring().disable_kek(&tenant, &provider, &kek).await;
+        let cut_plays = cut(&app, &tenant).await;
+        let event = event("key.disabled", &tenant, admin.access(), &info)
+            .field("provider", provider.as_str())
+            .field("kek", kek.as_str())
+            .field("cutPlays", cut_plays);
+        match disabled {
+            Ok(record) => {
+                let recorded = app.audit().record(event).await;
+                recorded.map_err(Problem::done_unrecorded)?;
+                Ok(private(Json(EncryptionKey::new(&record, None))))
+            }
+            Err(error) => {
+                let problem = Problem::of_switching(error);
+                app.conclude(event, Some(&problem), &info).await;
+                Err(problem)
+            }
+        }
+    })
+    .await
 }
 
 /// Enables a key that was disabled. The newest one of the tenant becomes the current one again,
@@ -98,7 +117,7 @@ pub(crate) async fn disable(
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-disabled`: it was retired", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another's tenant; `key-not-found`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`audit-unavailable`: it was not done", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "`audit-unavailable`: it was not done; `unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn enable(
     State(app): State<App>,
@@ -109,25 +128,31 @@ pub(crate) async fn enable(
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
     let (provider, kek) = key(&name)?;
-    // Before: it lets recordings be opened.
-    let event = event("key.enabled", tenant, &admin, &info)
-        .field("provider", provider.as_str())
-        .field("kek", kek.as_str());
-    app.audit().record(event).await?;
-    let record = app.keyring().enable_kek(tenant, &provider, &kek).await?;
-    Ok(private(Json(EncryptionKey::new(&record, None))))
+    to_its_end(async move {
+        let event = event("key.enable.requested", &tenant, admin.access(), &info)
+            .field("provider", provider.as_str())
+            .field("kek", kek.as_str());
+        // Before: it lets recordings be opened.
+        app.announce(event.clone()).await?;
+        let enabled = app.keyring().enable_kek(&tenant, &provider, &kek).await;
+        let enabled = enabled.map_err(Problem::of_switching);
+        let event = event.renamed("key.enabled");
+        app.conclude(event, enabled.as_ref().err(), &info).await;
+        Ok(private(Json(EncryptionKey::new(&enabled?, None))))
+    })
+    .await
 }
 
 /// The tenant of a path, if it is the caller's to administer.
-pub(super) fn named<'a>(
-    admin: &'a Holding<Admin>,
+pub(super) fn named(
+    admin: &Holding<Admin>,
     id: &str,
     info: &RequestInfo,
-) -> Result<&'a TenantId, Problem> {
+) -> Result<TenantId, Problem> {
     let tenant = admin.tenants().iter().find(|tenant| tenant.as_str() == id);
     let tenant = tenant.ok_or_else(no_tenant)?;
     info.of(tenant);
-    Ok(tenant)
+    Ok(tenant.clone())
 }
 
 fn key(name: &KeyName) -> Result<(ProviderId, KekId), Problem> {
@@ -150,17 +175,4 @@ async fn cut(app: &App, tenant: &TenantId) -> usize {
     }
     app.library().forget_keys().await;
     cut
-}
-
-fn event(
-    action: &'static str,
-    tenant: &TenantId,
-    admin: &Holding<Admin>,
-    info: &RequestInfo,
-) -> Event {
-    let credential = &admin.access().identity().credential;
-    Event::new(action, admin.access().subject())
-        .tenant(tenant)
-        .field("credential", credential.id.clone())
-        .field("requestId", info.id())
 }

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use keyreel_keys::{KekRecord, KekState, OwnersKey, RegistrationError};
+use uuid::Uuid;
 
 use super::model::{EncryptionKey, LocalKeyInput};
 use super::pages::{Listing, PageQuery};
-use super::{asker, row};
+use super::{asker, event, row, to_its_end};
 use crate::access::Administered;
 use crate::api::session::private;
 use crate::api::{JsonBody, Query};
-use crate::audit::Event;
 use crate::problem::{Problem, ProblemDetails};
 use crate::request::RequestInfo;
 use crate::state::App;
@@ -67,6 +67,15 @@ pub(crate) async fn register(
     administered: Administered,
     JsonBody(input): JsonBody<LocalKeyInput>,
 ) -> Result<Response, Problem> {
+    to_its_end(registered(app, info, administered, input)).await
+}
+
+async fn registered(
+    app: App,
+    info: RequestInfo,
+    administered: Administered,
+    input: LocalKeyInput,
+) -> Result<Response, Problem> {
     let tenant = row(&administered);
     let key = OwnersKey {
         configuration: input.config_id,
@@ -77,9 +86,16 @@ pub(crate) async fn register(
     let configuration = registrar
         .configuration(&tenant.id, &key.configuration)
         .await?;
-    let event = Event::new("key.registered", administered.access().subject())
+    let action = "key.registration.requested";
+    let mut event = event(action, &tenant.id, administered.access(), &info)
         .field("configuration", configuration.id.clone())
         .field("provider", configuration.provider.as_str());
+    // What is no id of a key pair may be anything, of any length.
+    if Uuid::parse_str(&key.id).is_ok() {
+        event = event.field("kek", key.id.clone());
+    }
+    app.announce(event.clone()).await?;
+    let event = event.renamed("key.registered");
     let asker = asker(&administered, &info);
     let kek = registrar
         .register(&tenant.id, tenant.policy, &key, &asker)
@@ -87,16 +103,13 @@ pub(crate) async fn register(
     let kek = match kek {
         Ok(kek) => kek,
         Err(error) => {
-            app.note_registration(event, &administered, &info, Some(&error))
-                .await?;
-            return Err(error.into());
+            let problem = Problem::from(error);
+            app.conclude(event, Some(&problem), &info).await;
+            return Err(problem);
         }
     };
-    let event = event
-        .field("kek", kek.id.as_str())
-        .field("algorithm", kek.algorithm.clone());
-    app.note_registration(event, &administered, &info, None)
-        .await?;
+    let event = event.field("algorithm", kek.algorithm.clone());
+    app.conclude(event, None, &info).await;
     let record = KekRecord {
         provider: configuration.provider.clone(),
         kek,

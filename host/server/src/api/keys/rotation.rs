@@ -139,7 +139,7 @@ pub(crate) async fn change_policy(
             let detail = "policy: expected \"compatible\" or \"aes256\".";
             Problem::new(Code::BadRequest, detail)
         })?;
-    let tenant = app.catalogue().tenant(tenant).await?;
+    let tenant = app.catalogue().tenant(&tenant).await?;
     let tenant = tenant.ok_or_else(no_tenant)?;
     let by = changer(admin.access(), &info);
     let changed = app.rotations().change_policy(&tenant, policy, &by);
