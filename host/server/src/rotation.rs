@@ -42,7 +42,7 @@ pub struct Changer {
     pub credential: Option<String>,
 }
 
-/// A KEK was not changed, or that could not be recorded.
+/// A KEK or its schedule was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RotationError {
@@ -52,7 +52,7 @@ pub enum RotationError {
     /// The catalogue failed.
     #[error(transparent)]
     Catalogue(#[from] keyreel_library::Error),
-    /// What was done could not be recorded.
+    /// What was to be done could not be recorded, so it was not.
     #[error("{0}")]
     Audit(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The work died of a defect of this program.
@@ -94,15 +94,14 @@ impl Rotations {
     /// where the caller no longer waits: a KEK is never changed without a record.
     ///
     /// # Errors
-    /// See [`RotationError`]; save for [`RotationError::Audit`] the former KEK stays current.
+    /// See [`RotationError`]; the former KEK stays current then.
     pub async fn rotate(&self, tenant: &Tenant, by: &Changer) -> Result<KekRecord, RotationError> {
         let (this, tenant, by) = (self.clone(), tenant.clone(), by.clone());
         let work = tokio::spawn(async move {
             let policies = (tenant.policy, tenant.policy);
             let (occasion, asker) = (Occasion::Asked, &by.asker);
             let done = this.keyring.rotate(&tenant.id, policies, occasion, asker);
-            let done = done.await.map_err(RotationError::from);
-            this.noted(&tenant, &by, done).await
+            this.noted(&tenant, &by, done.await).await
         });
         work.await.unwrap_or(Err(RotationError::Died))
     }
@@ -132,19 +131,16 @@ impl Rotations {
             let done = this
                 .keyring
                 .rotate(&tenant.id, policies, Occasion::Asked, asker)
-                .await
-                .map_err(RotationError::from);
+                .await;
             let event = event("tenant.policy.changed", &tenant.id, &by)
                 .field("former", tenant.policy.as_str())
                 .field("policy", policy.as_str());
             let event = match &done {
                 Ok(_) => event,
-                Err(error) => event.outcome(Problem::from(error).code().as_str()),
+                Err(error) => event.outcome(problem(error).code().as_str()),
             };
-            let recorded = this.audit.record(event).await;
-            let current = this.noted(&tenant, &by, done).await?;
-            recorded?;
-            Ok(current)
+            this.conclude(event).await;
+            this.noted(&tenant, &by, done).await
         });
         work.await.unwrap_or(Err(RotationError::Died))
     }
@@ -214,35 +210,47 @@ impl Rotations {
         Ok(self.catalogue.keks(tenant).await?)
     }
 
-    /// Writes down what somebody had done.
+    /// Writes down what came of what somebody wanted.
     async fn noted(
         &self,
         tenant: &Tenant,
         by: &Changer,
-        done: Result<Rotated, RotationError>,
+        done: Result<Rotated, KeyError>,
     ) -> Result<KekRecord, RotationError> {
         match done {
             Ok(Rotated::New { former, current }) => {
                 self.count(Trigger::Request, "ok");
-                let event = rotated(event("key.rotated", &tenant.id, by), &former, &current);
-                self.audit.record(event).await?;
+                let event = event("key.rotated", &tenant.id, by);
+                self.conclude(rotated(event, &former, &current)).await;
                 Ok(current)
             }
             Ok(Rotated::Met(current)) => Ok(current),
             Err(error) => {
-                let problem = Problem::from(&error);
+                let problem = problem(&error);
                 self.count(Trigger::Request, problem.code().as_str());
                 let event = event("key.rotation.failed", &tenant.id, by)
                     .outcome(problem.code().as_str())
                     .field("provider", tenant.provider.as_str())
                     .field("reason", problem.detail());
-                if let Err(unrecorded) = self.audit.record(event).await {
-                    tracing::error!(error = %unrecorded, "a failed rotation could not be recorded");
-                }
-                Err(error)
+                self.conclude(event).await;
+                Err(error.into())
             }
         }
     }
+
+    /// Writes down how it ended. Where the log fails only now, what was done stands: that the KEK
+    /// was made, by whom and when, is in it.
+    async fn conclude(&self, event: Event) {
+        let action = event.action();
+        if let Err(error) = self.audit.record(event).await {
+            tracing::error!(action, %error, "how a rotation ended could not be recorded");
+        }
+    }
+}
+
+/// A failure, in words for the administrator.
+fn problem(error: &KeyError) -> Problem {
+    Problem::from(RotationError::Key(error.clone()))
 }
 
 impl From<AuditError> for RotationError {

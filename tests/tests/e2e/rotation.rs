@@ -13,6 +13,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use keyreel_tests::{Client, Demo, keyreel, noise_wave};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 const KEYS: &str = "/api/v2/recording/recordingkeys";
 const SCHEDULE: &str = "/api/v2/recording/recordingkeys/rotationschedule";
@@ -60,7 +61,11 @@ async fn nobody_notices_rotations() -> anyhow::Result<()> {
     assert!(plays.failures.is_empty(), "{:#?}", plays.failures);
     let expected = length.as_secs_f64() * f64::from(PLAYS_PER_SECOND);
     assert!(plays.times.len() as f64 >= expected * 0.99, "an open loop");
-    assert!(rotated as u64 >= length.as_secs() / ROTATE_EVERY.as_secs());
+    let due = length.as_secs() / ROTATE_EVERY.as_secs();
+    assert!(
+        rotated as u64 * 4 >= due * 3,
+        "{rotated} of {due} rotations"
+    );
 
     // Every recording opens to its last byte, those of the demo as well.
     let known = known.lock().expect("no panic").clone();
@@ -143,9 +148,11 @@ async fn ingested(admin: &Client, n: u64) -> anyhow::Result<Known> {
     Ok((id, Arc::new(audio)))
 }
 
-/// How many keys there were in the end.
+/// How many rotations there were.
 async fn rotate(admin: &Client, end: Instant) -> anyhow::Result<usize> {
     let mut tick = tokio::time::interval(ROTATE_EVERY);
+    // A slow machine rotates later, not twice in a row.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut rotated = 0;
     loop {
         tick.tick().await;

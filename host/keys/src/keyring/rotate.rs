@@ -6,6 +6,7 @@
 
 use keyreel_format::TenantId;
 
+use super::save::SAVE_LIMIT;
 use super::{Asker, Keyring};
 use crate::configuration::Configured;
 use crate::error::KeyError;
@@ -41,8 +42,9 @@ impl Keyring {
     /// `policy` is the tenant's as the caller read it.
     ///
     /// # Errors
-    /// See [`KeyError`]; the former KEK stays current then. [`KeyError::Overtaken`] where the
-    /// tenant's keys or its policy are not what they were any more.
+    /// See [`KeyError`]; the former KEK stays current then, unless the error is
+    /// [`KeyError::StoreTimeout`]. [`KeyError::Overtaken`] where the tenant's keys or its policy
+    /// are not what they were any more.
     pub async fn rotate(
         &self,
         tenant: &TenantId,
@@ -69,17 +71,31 @@ impl Keyring {
         let tried = self
             .minted_in(turn, tenant, provider, new_policy, configured, asker)
             .await?;
-        let at_ms = inner.clock.now_ms();
-        let tried = tried.succeeding(Succession {
-            former: former.clone(),
+        let ready = inner.ready(tried, configuration.as_deref()).await?;
+        let succession = Succession {
+            former,
             policy,
             new_policy,
-            at_ms,
-        });
-        let kek = self.adopt(tried, configuration.as_deref()).await?;
+            at_ms: inner.clock.now_ms(),
+        };
+        let (keyring, tenant_id) = (self.clone(), tenant.clone());
+        let write = async move {
+            let store = &keyring.inner.store;
+            let follows = store
+                .succeed_kek(&tenant_id, &succession, &ready.kek)
+                .await?;
+            Ok((follows, succession, ready))
+        };
+        let (follows, succession, ready) = self.written(SAVE_LIMIT, write).await?;
+        if !follows {
+            return Err(KeyError::Overtaken {
+                tenant: tenant.clone(),
+            });
+        }
+        let Succession { former, at_ms, .. } = succession;
         let current = KekRecord {
-            provider: former.provider.clone(),
-            kek,
+            provider: ready.provider,
+            kek: ready.kek,
             state: KekState::Current,
             created_ms: at_ms,
         };

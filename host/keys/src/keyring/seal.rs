@@ -15,7 +15,7 @@ use super::unwrap::{call, limited};
 use super::{Asker, Inner, Keyring};
 use crate::configuration::Configured;
 use crate::error::KeyError;
-use crate::kek::{Kek, Policy, StoreError, Succession};
+use crate::kek::{Kek, Policy, StoreError};
 use crate::observer::{MintedKek, UnwrapAttempt, UnwrapPurpose};
 use crate::provider::{Envelope, ErrorClass};
 
@@ -152,7 +152,6 @@ impl Keyring {
             provider: provider.clone(),
             kek,
             minted_for: Some(asker.clone()),
-            succession: None,
             _one_at_a_time: one_at_a_time,
         })
     }
@@ -171,27 +170,17 @@ impl Keyring {
         let inner = &self.inner;
         let ready = inner.ready(tried, configuration).await?;
         let (kek, now) = (ready.kek.clone(), inner.clock.now_ms());
-        let tenant = ready.tenant.clone();
         let store = inner.store.clone();
-        let follows = self.written(SAVE_LIMIT, async move {
+        self.written(SAVE_LIMIT, async move {
             let Ready {
                 tenant,
                 provider,
                 kek,
-                succession,
                 _one_at_a_time,
             } = ready;
-            match succession {
-                Some(succession) => store.succeed_kek(&tenant, &succession, &kek).await,
-                None => {
-                    let put = store.put_current_kek(&tenant, &provider, &kek, now);
-                    put.await.map(|()| true)
-                }
-            }
-        });
-        if !follows.await? {
-            return Err(KeyError::Overtaken { tenant });
-        }
+            store.put_current_kek(&tenant, &provider, &kek, now).await
+        })
+        .await?;
         Ok(kek)
     }
 
@@ -247,7 +236,6 @@ impl Keyring {
             provider: provider.clone(),
             kek,
             minted_for: None,
-            succession: None,
             _one_at_a_time: one_at_a_time,
         };
         self.adopt(tried, id.as_deref()).await
@@ -266,7 +254,6 @@ impl Inner {
             provider,
             kek,
             minted_for,
-            succession,
             _one_at_a_time,
         } = tried;
         let mut kek = kek.under(configuration);
@@ -290,7 +277,6 @@ impl Inner {
             tenant,
             provider,
             kek,
-            succession,
             _one_at_a_time,
         })
     }
@@ -406,18 +392,10 @@ pub struct TriedKek {
     kek: Kek,
     /// Who had it made; `None` where its owner made it.
     minted_for: Option<Asker>,
-    /// What it takes the place of, where that matters.
-    succession: Option<Succession>,
     _one_at_a_time: OwnedMutexGuard<()>,
 }
 
 impl TriedKek {
-    /// As one that takes the place of another, and of no other.
-    pub(super) fn succeeding(mut self, succession: Succession) -> Self {
-        self.succession = Some(succession);
-        self
-    }
-
     /// The KEK.
     #[must_use]
     pub fn kek(&self) -> &Kek {
@@ -430,7 +408,6 @@ pub(super) struct Ready {
     pub(super) tenant: TenantId,
     pub(super) provider: ProviderId,
     pub(super) kek: Kek,
-    pub(super) succession: Option<Succession>,
     pub(super) _one_at_a_time: OwnedMutexGuard<()>,
 }
 

@@ -84,7 +84,7 @@ impl KekStore for SqliteCatalogue {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(store)?;
-        make_current(&mut tx, (tenant, key), provider, kek, created_ms).await?;
+        make_current(&mut tx, key, provider, kek, created_ms).await?;
         tx.commit().await.map_err(store)
     }
 
@@ -94,7 +94,7 @@ impl KekStore for SqliteCatalogue {
         succession: &Succession,
         kek: &Kek,
     ) -> Result<bool, StoreError> {
-        Ok(rotation::succeed(self, tenant, succession, kek).await?)
+        rotation::succeed(self, tenant, succession, kek).await
     }
 
     async fn set_kek_state(
@@ -229,14 +229,7 @@ impl KekStore for SqliteCatalogue {
             .map_err(store)?;
         }
         if let Some(kek) = kek {
-            make_current(
-                &mut tx,
-                (&configuration.tenant, tenant),
-                provider,
-                kek,
-                *now_ms,
-            )
-            .await?;
+            make_current(&mut tx, tenant, provider, kek, *now_ms).await?;
         }
         tx.commit().await.map_err(store)
     }
@@ -304,31 +297,31 @@ impl KekStore for SqliteCatalogue {
     }
 }
 
-/// A new KEK, current; the former one previous; its provider the tenant's.
+/// Adds a KEK and makes it the tenant's current one, within a transaction.
 pub(super) async fn make_current(
     tx: &mut SqliteConnection,
-    (tenant, key): (&TenantId, i64),
+    tenant: i64,
     provider: &ProviderId,
     kek: &Kek,
     created_ms: u64,
-) -> Result<(), Error> {
+) -> Result<(), StoreError> {
     let sealed: Vec<_> = kek
         .sealed
         .iter()
         .map(|(name, bytes)| (name, hex::encode(bytes)))
         .collect();
-    let sealed = serde_json::to_string(&sealed).map_err(backend)?;
-    let attributes = serde_json::to_string(&kek.attributes).map_err(backend)?;
+    let sealed = serde_json::to_string(&sealed).map_err(store)?;
+    let attributes = serde_json::to_string(&kek.attributes).map_err(store)?;
     sqlx::query("UPDATE kek SET state = 'previous' WHERE tenant = ? AND state = 'current'")
-        .bind(key)
+        .bind(tenant)
         .execute(&mut *tx)
         .await
-        .map_err(backend)?;
+        .map_err(store)?;
     sqlx::query(
         "INSERT INTO kek (tenant, provider, id, algorithm, public_key, sealed, attributes, \
          state, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'current', ?)",
     )
-    .bind(key)
+    .bind(tenant)
     .bind(provider.as_str())
     .bind(kek.id.as_str())
     .bind(&kek.algorithm)
@@ -338,13 +331,13 @@ pub(super) async fn make_current(
     .bind(to_i64("created", created_ms)?)
     .execute(&mut *tx)
     .await
-    .map_err(|error| exists(error, || format!("KEK {} of {tenant}", kek.id)))?;
+    .map_err(|error| exists(error, || format!("KEK {}", kek.id)))?;
     sqlx::query("UPDATE tenant SET provider = ? WHERE key = ?")
         .bind(provider.as_str())
-        .bind(key)
+        .bind(tenant)
         .execute(&mut *tx)
         .await
-        .map_err(backend)?;
+        .map_err(store)?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Rotation schedules, and KEKs that follow one another.
 
 use keyreel_format::TenantId;
-use keyreel_keys::{Kek, Succession};
+use keyreel_keys::{Kek, StoreError, Succession};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
@@ -121,7 +121,7 @@ pub(super) async fn succeed(
     tenant: &TenantId,
     succession: &Succession,
     kek: &Kek,
-) -> Result<bool, Error> {
+) -> Result<bool, StoreError> {
     let key = catalogue.known_tenant_key(tenant).await?;
     let mut tx = catalogue
         .write
@@ -146,7 +146,7 @@ pub(super) async fn succeed(
         return Ok(false);
     }
     let provider = &former.provider;
-    keks::make_current(&mut tx, (tenant, key), provider, kek, succession.at_ms).await?;
+    keks::make_current(&mut tx, key, provider, kek, succession.at_ms).await?;
     sqlx::query("UPDATE tenant SET policy = ? WHERE key = ?")
         .bind(succession.new_policy.as_str())
         .bind(key)

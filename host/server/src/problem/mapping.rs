@@ -131,6 +131,38 @@ impl From<RegistrationError> for Problem {
     }
 }
 
+impl From<&RotationError> for Problem {
+    fn from(error: &RotationError) -> Self {
+        match error {
+            RotationError::Key(KeyError::CannotMint { provider }) => Self::new(
+                Code::BadRequest,
+                format!(
+                    "The provider {provider} makes no key pairs: their owner does. To change the \
+                     key, register a new key pair with POST /api/v2/recording/localkeys."
+                ),
+            ),
+            RotationError::Key(error) => RegistrationError::Key(error.clone()).into(),
+            RotationError::Catalogue(source) => Self::new(
+                Code::Unavailable,
+                "The catalogue does not answer. Try again shortly.",
+            )
+            .inward(source),
+            RotationError::Audit(source) => Self::new(
+                Code::AuditUnavailable,
+                "The audit log cannot be written, so this is not done. Try again shortly.",
+            )
+            .inward(source),
+            RotationError::Died => Self::new(Code::Internal, INTERNAL).inward(error),
+        }
+    }
+}
+
+impl From<RotationError> for Problem {
+    fn from(error: RotationError) -> Self {
+        Self::from(&error)
+    }
+}
+
 impl Problem {
     /// What is wrong with a key service that was asked how it fares.
     pub(crate) fn of_key_service(error: KeyError) -> Self {
@@ -284,39 +316,6 @@ fn sent_as(name: &str) -> String {
     match name {
         "api-key" => "apiKey".to_owned(),
         _ => format!("secrets.{name}"),
-    }
-}
-
-impl From<&RotationError> for Problem {
-    fn from(error: &RotationError) -> Self {
-        match error {
-            RotationError::Key(KeyError::CannotMint { provider }) => Self::new(
-                Code::BadRequest,
-                format!(
-                    "The provider {provider} makes no key pairs: their owner does. To change the \
-                     key, register a new key pair with POST /api/v2/recording/localkeys."
-                ),
-            ),
-            RotationError::Key(error) => RegistrationError::Key(error.clone()).into(),
-            RotationError::Catalogue(source) => Self::new(
-                Code::Unavailable,
-                "The catalogue does not answer. Try again shortly.",
-            )
-            .inward(source),
-            RotationError::Audit(source) => Self::new(
-                Code::AuditUnavailable,
-                "The audit log cannot be written. Look whether the key was changed before you try \
-                 again.",
-            )
-            .inward(source),
-            RotationError::Died => Self::new(Code::Internal, INTERNAL).inward(error),
-        }
-    }
-}
-
-impl From<RotationError> for Problem {
-    fn from(error: RotationError) -> Self {
-        Self::from(&error)
     }
 }
 

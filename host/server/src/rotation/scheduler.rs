@@ -77,9 +77,7 @@ impl Rotations {
                     .field("due", crate::api::time(schedule.due_ms))
                     .field("failures", next.failures)
                     .field("nextTry", crate::api::time(try_ms));
-                if let Err(unrecorded) = self.audit.record(event).await {
-                    tracing::error!(error = %unrecorded, "a failed rotation could not be recorded");
-                }
+                self.conclude(event).await;
                 (next, problem.code().as_str())
             }
         };
@@ -110,7 +108,7 @@ impl Rotations {
             }
         };
         let event = event.field("due", crate::api::time(due.schedule.due_ms));
-        self.audit.record(event).await?;
+        self.conclude(event).await;
         Ok(outcome)
     }
 

@@ -71,9 +71,12 @@ impl KeyRotationSchedule {
     pub fn new(schedule: Option<&RotationSchedule>, keks: &[KekRecord], now_ms: u64) -> Self {
         let newest_ms = keks.first().map_or(0, |newest| newest.created_ms);
         // What somebody did by hand meets the due date; the scheduler has only not seen it yet.
-        let schedule = schedule.map(|schedule| match schedule.due_ms <= newest_ms {
-            true => schedule.met(now_ms),
-            false => schedule.clone(),
+        let schedule = schedule.map(|schedule| {
+            if schedule.due_ms <= newest_ms {
+                schedule.met(now_ms)
+            } else {
+                schedule.clone()
+            }
         });
         Self {
             period: period_name(schedule.as_ref().map(|schedule| schedule.period)).to_owned(),

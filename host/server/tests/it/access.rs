@@ -36,6 +36,9 @@ const ROUTES: &[(&str, &str, Needs)] = &[
         "/api/v1/conversations/{cid}/recordings",
         Needs::Admin,
     ),
+    ("get", "/api/v1/tenants/{id}/keys", Needs::Admin),
+    ("get", "/api/v1/tenants/{id}/keys/providers", Needs::Admin),
+    ("post", "/api/v1/tenants/{id}/keys/policy", Needs::Admin),
     ("post", "/api/v1/tenants/{id}/keys/purge", Needs::Admin),
     ("post", "/api/v1/tenants/{id}/keys/disable", Needs::Admin),
     ("post", "/api/v1/tenants/{id}/keys/enable", Needs::Admin),
@@ -57,6 +60,17 @@ const ROUTES: &[(&str, &str, Needs)] = &[
         Needs::Admin,
     ),
     ("get", "/api/v2/recording/recordingkeys", Needs::Admin),
+    ("post", "/api/v2/recording/recordingkeys", Needs::Admin),
+    (
+        "get",
+        "/api/v2/recording/recordingkeys/rotationschedule",
+        Needs::Admin,
+    ),
+    (
+        "put",
+        "/api/v2/recording/recordingkeys/rotationschedule",
+        Needs::Admin,
+    ),
     ("post", "/api/v2/recording/localkeys", Needs::Admin),
 ];
 
