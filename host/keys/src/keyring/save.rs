@@ -55,6 +55,6 @@ impl Keyring {
     }
 }
 
-/// How long is waited for a registration to be saved: its outcome is to be recorded, and nobody
-/// listens meanwhile.
+/// How long is waited for a registration or a KEK to be saved: its outcome is to be recorded, and
+/// nobody listens meanwhile.
 pub(super) const SAVE_LIMIT: Duration = Duration::from_secs(20);

@@ -10,6 +10,7 @@ use keyreel_format::{Dek, KekId, ProviderId, Recipient, RecordingId, TenantId};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 
+use super::save::SAVE_LIMIT;
 use super::unwrap::{call, limited};
 use super::{Asker, Inner, Keyring};
 use crate::configuration::Configured;
@@ -159,23 +160,27 @@ impl Keyring {
     /// One that a provider made is recorded first.
     ///
     /// # Errors
-    /// The audit log or the catalogue fails; the former KEK stays current then.
+    /// The audit log or the catalogue fails; the former KEK stays current then, unless the error is
+    /// [`KeyError::StoreTimeout`].
     pub async fn adopt(
         &self,
         tried: TriedKek,
         configuration: Option<&str>,
     ) -> Result<Kek, KeyError> {
         let inner = &self.inner;
-        let Ready {
-            tenant,
-            provider,
-            kek,
-            _one_at_a_time,
-        } = inner.ready(tried, configuration).await?;
-        let now = inner.clock.now_ms();
-        inner
-            .stored(inner.store.put_current_kek(&tenant, &provider, &kek, now))
-            .await?;
+        let ready = inner.ready(tried, configuration).await?;
+        let (kek, now) = (ready.kek.clone(), inner.clock.now_ms());
+        let store = inner.store.clone();
+        self.written(SAVE_LIMIT, async move {
+            let Ready {
+                tenant,
+                provider,
+                kek,
+                _one_at_a_time,
+            } = ready;
+            store.put_current_kek(&tenant, &provider, &kek, now).await
+        })
+        .await?;
         Ok(kek)
     }
 

@@ -291,7 +291,8 @@ pub async fn registrations(catalogue: Arc<dyn Catalogue>) {
         for name in ["a", "b"] {
             let name = format!("secret/registered-1/{name}");
             let secret = catalogue.sealed_key(&tenant, &kms, &name).await;
-            secrets.push(secret.expect("sealed_key").map(|key| key.sealed[0]));
+            let secret = secret.expect("sealed_key");
+            secrets.push(secret.and_then(|key| key.sealed.first().copied()));
         }
         let current = catalogue.current_kek(&tenant).await.expect("current_kek");
         (

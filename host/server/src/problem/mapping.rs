@@ -171,6 +171,7 @@ impl Problem {
                 "This key was retired: it opens nothing any more, and is neither enabled nor \
                  disabled.",
             ),
+            KeyError::StoreTimeout => return late(),
             _ => return error.into(),
         };
         Self::new(code, detail).inward(error)
@@ -236,6 +237,7 @@ fn of_registration(error: &RegistrationError, then: &str) -> Problem {
         RegistrationError::Key(error @ KeyError::CannotMint { .. }) => {
             refused(Code::BadRequest, format!("{error}."))
         }
+        RegistrationError::Key(KeyError::StoreTimeout) => late(),
         RegistrationError::Key(error) => Problem::from(error.clone()),
         RegistrationError::Down { detail, .. } => refused(
             Code::Unavailable,
@@ -286,6 +288,16 @@ fn of_registration(error: &RegistrationError, then: &str) -> Problem {
         .inward(source),
         other => Problem::new(Code::Internal, INTERNAL).inward(other),
     }
+}
+
+/// Of a change: the catalogue may come to its end yet.
+fn late() -> Problem {
+    let problem = Problem::new(
+        Code::Unavailable,
+        "The catalogue does not answer in time. What was to be changed may be changed all the same; \
+         look, and try again.",
+    );
+    problem.inward(KeyError::StoreTimeout)
 }
 
 /// As the API calls a secret.
@@ -443,6 +455,15 @@ mod tests {
             assert!(!details.detail.contains("upstream"));
             assert!(problem.inward_text().unwrap().contains("said upstream"));
             assert_eq!(details.retry_after_seconds, (status == 503).then_some(7));
+        }
+    }
+
+    #[test]
+    fn what_was_too_slow_is_not_said_to_be_undone() {
+        let registering = Problem::from(RegistrationError::from(KeyError::StoreTimeout));
+        for problem in [registering, Problem::of_switching(KeyError::StoreTimeout)] {
+            assert_eq!(problem.code(), Code::Unavailable);
+            assert!(problem.detail().contains("may be changed all the same"));
         }
     }
 

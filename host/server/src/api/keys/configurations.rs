@@ -54,7 +54,7 @@ pub(crate) async fn list(
     (status = 404, description = "`key-not-found`: the key service does not know the key", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 410, description = "`destroyed`: the organisation's keys were", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 502, description = "`provider-malformed`: the key service's answer makes no sense; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved, unless it says that it may be", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 504, description = "`timeout`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn create(
@@ -182,7 +182,7 @@ pub(crate) async fn show(
     (status = 404, description = "`not-found`, also where it is another tenant's; `key-not-found`: the key service does not know the key, nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 410, description = "`destroyed`: the organisation's keys were", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 502, description = "`provider-malformed`: the key service's answer makes no sense; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved, unless it says that it may be", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 504, description = "`timeout`; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn replace(

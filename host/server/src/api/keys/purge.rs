@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use keyreel_format::{KekId, ProviderId, TenantId};
+use keyreel_keys::KeyError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -86,7 +87,11 @@ pub(crate) async fn disable(
     to_its_end(async move {
         // First, as a purge is.
         let disabled = app.keyring().disable_kek(&tenant, &provider, &kek).await;
-        let cut_plays = cut(&app, &tenant).await;
+        let cut_plays = match &disabled {
+            // Nothing was purged then.
+            Err(KeyError::UnknownKek { .. } | KeyError::KekRetired { .. }) => 0,
+            _ => cut(&app, &tenant).await,
+        };
         let event = event("key.disabled", &tenant, admin.access(), &info)
             .field("provider", provider.as_str())
             .field("kek", kek.as_str())
