@@ -358,6 +358,9 @@ async fn keys_that_their_owner_makes_are_not_rotated_here() {
             .unwrap()
             .contains("POST /api/v2/recording/localkeys")
     );
+    let row = f.row("acme").await;
+    let same = f.nodes[0].change_policy(&row, row.policy, &changer()).await;
+    assert_eq!(same.unwrap().kek.id, kek.id, "nothing to change");
     let refused = f.set("acme", Some(RotationPeriod::Weekly)).await;
     let cannot = |refused: &RotationError| {
         matches!(refused, RotationError::Key(KeyError::CannotMint { .. }))
