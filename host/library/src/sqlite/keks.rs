@@ -151,19 +151,10 @@ impl KekStore for SqliteCatalogue {
             return Ok(Retirement::Unknown);
         };
         let mut write = self.write.acquire().await.map_err(store)?;
-        // What a deleted row held is overwritten, in the file as soon as the log is folded in.
-        sqlx::query("PRAGMA secure_delete = ON")
-            .execute(&mut *write)
-            .await
-            .map_err(store)?;
         let retired = retire(&mut write, tenant, (provider, id), recordings).await;
         if matches!(retired, Ok(Retirement::Retired)) {
             empty_log(&mut write).await;
         }
-        sqlx::query("PRAGMA secure_delete = OFF")
-            .execute(&mut *write)
-            .await
-            .map_err(store)?;
         retired
     }
 
