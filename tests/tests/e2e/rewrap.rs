@@ -22,11 +22,12 @@ const SIGKILL: i32 = 9;
 async fn keys(admin: &Client) -> anyhow::Result<Vec<(String, String, u64)>> {
     let keys = admin.send(Method::GET, KEYS, &[]).await?;
     let keys: Value = keys.error_for_status()?.json().await?;
-    let entities = keys["entities"].as_array().context("entities")?;
+    let entities = keys.get("entities").and_then(Value::as_array);
+    let entities = entities.context("entities")?;
     let key = |key: &Value| {
-        let text = |name: &str| key[name].as_str().map(str::to_owned);
-        let needed = key["recordings"].as_u64();
-        Some((text("id")?, text("state")?, needed?))
+        let text = |name: &str| key.get(name)?.as_str().map(str::to_owned);
+        let needed = key.get("recordings")?.as_u64()?;
+        Some((text("id")?, text("state")?, needed))
     };
     entities
         .iter()
