@@ -37,7 +37,10 @@ def wrap_context(tenant, recording):
 
 
 class Header:
-    """The header slot at the start of `file`, or the key record (bytes) that stands for it; the file is left at the body."""
+    """The header slot at the start of `file`, or the key record (bytes) that stands for it.
+
+    The file is left at the body.
+    """
 
     def __init__(self, file, key_record=None):
         if key_record is None:
@@ -124,7 +127,7 @@ def open_body(file, identity_block, dek, write):
 def seal(plaintext, dek, object_id, tenant, recording, part, content_type, created_ms, recipients):
     """A whole sealed object. `recipients` are dicts as in Header.recipients."""
     codes = {name: code for code, name in WRAPS.items()}
-    key_block = struct.pack(">IB", 1, len(recipients))
+    key_block = struct.pack(">IB", 0, len(recipients))
     for recipient in recipients:
         key_block += struct.pack(">H", codes[recipient["algorithm"]])
         for name in (recipient["provider"].encode(), recipient["kek"].encode()):

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyreel_format::{KekId, ProviderId, TenantId};
-use keyreel_keys::{Clock, KekRecord, KeyError, Keyring};
+use keyreel_keys::{Clock, KekRecord, KekState, KeyError, Keyring};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use uuid::{NoContext, Timestamp, Uuid};
@@ -251,14 +251,26 @@ impl Inner {
         }
     }
 
-    /// The KEK that recordings are moved to, and those that some still need.
+    /// The KEK that recordings are moved to, and those that some still need. What was lost with a
+    /// KEK that was retired is nobody's to move.
     async fn old_keks(
         &self,
         tenant: &TenantId,
     ) -> Result<((ProviderId, KekId), Vec<KekCount>), Error> {
         let current = self.keyring.current_kek(tenant).await.map_err(wrap_error)?;
         let mut counts = self.catalogue.recordings_by_kek(tenant).await?;
-        counts.retain(|count| (&count.provider, &count.kek) != (&current.0, &current.1));
+        let keks = self.catalogue.keks(tenant).await;
+        let keks = keks.map_err(|error| Error::Backend {
+            source: Box::new(error),
+        })?;
+        counts.retain(|count| {
+            let is_it = |record: &&KekRecord| {
+                record.provider == count.provider && record.kek.id == count.kek
+            };
+            let state = keks.iter().find(is_it).map(|record| record.state);
+            (&count.provider, &count.kek) != (&current.0, &current.1)
+                && state != Some(KekState::Retired)
+        });
         Ok((current, counts))
     }
 

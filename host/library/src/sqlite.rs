@@ -68,6 +68,8 @@ impl SqliteCatalogue {
             .synchronous(SqliteSynchronous::Full)
             // Another process may write too: an import beside a server.
             .busy_timeout(Duration::from_secs(10))
+            // What was deleted or moved within the file is overwritten: it may have been a key.
+            .pragma("secure_delete", "on")
             .pragma("temp_store", "memory")
             // A bulk import's log is not kept for ever.
             .pragma("journal_size_limit", "67108864")

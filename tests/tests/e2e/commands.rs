@@ -52,7 +52,9 @@ fn rewrapped(path: &std::path::Path, dek: &str) -> anyhow::Result<std::path::Pat
     let header = Header::parse(&std::fs::read(path)?)?.verify(&dek)?;
     let mut key_block = header.key_block().clone();
     key_block.generation = 5;
-    key_block.recipients[0].kek = KekId::parse("kek/2")?;
+    for recipient in &mut key_block.recipients {
+        recipient.kek = KekId::parse("kek/2")?;
+    }
     let record = path.with_extension("krc.key.5");
     std::fs::write(&record, header.key_record(&dek, &key_block)?)?;
     Ok(record)

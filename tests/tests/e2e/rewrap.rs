@@ -22,11 +22,12 @@ const SIGKILL: i32 = 9;
 async fn keys(admin: &Client) -> anyhow::Result<Vec<(String, String, u64)>> {
     let keys = admin.send(Method::GET, KEYS, &[]).await?;
     let keys: Value = keys.error_for_status()?.json().await?;
-    let entities = keys["entities"].as_array().context("entities")?;
+    let entities = keys.get("entities").and_then(Value::as_array);
+    let entities = entities.context("entities")?;
     let key = |key: &Value| {
-        let text = |name: &str| key[name].as_str().map(str::to_owned);
-        let needed = key["recordings"].as_u64();
-        Some((text("id")?, text("state")?, needed?))
+        let text = |name: &str| key.get(name)?.as_str().map(str::to_owned);
+        let needed = key.get("recordings")?.as_u64()?;
+        Some((text("id")?, text("state")?, needed))
     };
     entities
         .iter()
@@ -115,7 +116,7 @@ async fn a_rewrap_killed_at_any_point_loses_nothing() -> anyhow::Result<()> {
     let (admin, agent) = (demo.admin("compatible"), demo.agent("compatible"));
     let mut calls = HashMap::new();
     for n in 0..RECORDINGS {
-        let audio = noise_wave(20_000 + n, n + 1);
+        let audio = noise_wave(20_000 + n, u64::from(n));
         calls.insert(admin.ingest(&format!("c-{n}"), audio.clone()).await?, audio);
     }
     let calls = Arc::new(calls);
@@ -226,8 +227,9 @@ async fn recordings_move_to_a_new_key_by_commands() -> anyhow::Result<()> {
     let path = format!("/api/v1/recordings/{id}/sealed");
     let mut shown = Vec::new();
     for form in ["file", "stored", "key-record"] {
-        let answer = admin.send(Method::GET, &format!("{path}?form={form}"), &[]);
-        let bytes = answer.await?.error_for_status()?.bytes().await?;
+        let path = format!("{path}?form={form}");
+        let answer = admin.send(Method::GET, &path, &[]).await?;
+        let bytes = answer.error_for_status()?.bytes().await?;
         let file = folder.path().join(form);
         std::fs::write(&file, bytes)?;
     }

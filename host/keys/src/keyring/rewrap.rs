@@ -53,9 +53,10 @@ impl Keyring {
         let inner = &self.inner;
         let _one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
         crash::point("retire.recorded");
-        let retiring = inner.store.retire_kek(tenant, provider, id, lost);
+        // Without the limit that other answers of the catalogue have: it is not to be left half way.
+        let retirement = inner.store.retire_kek(tenant, provider, id, lost).await?;
         let (tenant, kek) = (tenant.clone(), id.clone());
-        match inner.stored(retiring).await? {
+        match retirement {
             Retirement::Retired => {}
             Retirement::Current => return Err(KeyError::KekCurrent { tenant, kek }),
             Retirement::InUse { recordings } => {

@@ -129,26 +129,10 @@ impl KekStore for SqliteCatalogue {
             return Ok(Retirement::Unknown);
         };
         let mut write = self.write.acquire().await.map_err(store)?;
-        // What a deleted row held is overwritten, in the file as soon as the log is folded in.
-        sqlx::query("PRAGMA secure_delete = ON")
-            .execute(&mut *write)
-            .await
-            .map_err(store)?;
         let retired = retire(&mut write, tenant, (provider, id), recordings).await;
         if matches!(retired, Ok(Retirement::Retired)) {
-            // The log holds what the pages held before: it goes too. A reader that is in its way
-            // is no failure: it is folded in later then.
-            let folded = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-                .execute(&mut *write)
-                .await;
-            if let Err(error) = folded {
-                tracing::warn!(%error, "the write-ahead log could not be emptied");
-            }
+            empty_log(&mut write).await;
         }
-        sqlx::query("PRAGMA secure_delete = OFF")
-            .execute(&mut *write)
-            .await
-            .map_err(store)?;
         retired
     }
 
@@ -339,6 +323,28 @@ pub(super) async fn make_current(
         .await
         .map_err(store)?;
     Ok(())
+}
+
+/// The log holds what the pages held before: it goes too. A reader that is in its way is not waited
+/// for, since everybody who writes waits as well: it is folded in later then.
+async fn empty_log(write: &mut SqliteConnection) {
+    let emptied = async {
+        sqlx::query("PRAGMA busy_timeout = 200")
+            .execute(&mut *write)
+            .await?;
+        let busy: Result<i64, _> = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&mut *write)
+            .await;
+        sqlx::query("PRAGMA busy_timeout = 10000")
+            .execute(&mut *write)
+            .await?;
+        busy
+    };
+    match emptied.await {
+        Ok(0) => {}
+        Ok(_) => tracing::warn!("a reader keeps the write-ahead log from being emptied now"),
+        Err(error) => tracing::warn!(%error, "the write-ahead log could not be emptied"),
+    }
 }
 
 async fn retire(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyreel_keys::Policy;
+use keyreel_keys::{KekStore as _, Policy};
 
 use super::*;
 use crate::catalogue::Media;
@@ -160,4 +160,59 @@ fn queries() -> Vec<RecordingQuery> {
             ..base
         },
     ]
+}
+
+/// Deleted means gone: from the file and from the log beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_opened_a_retired_kek_is_on_the_disk_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let catalogue = SqliteCatalogue::open(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    let managed: ProviderId = "managed".parse().unwrap();
+    let tenant = Tenant {
+        id: "a".parse().unwrap(),
+        name: "A".to_owned(),
+        policy: Policy::Compatible,
+        provider: managed.clone(),
+        created_ms: 0,
+    };
+    catalogue.add_tenant(&tenant).await.unwrap();
+    // Longer than a page, and within one.
+    let (long, short) = ("long-canary-".repeat(700), "short-canary".to_owned());
+    let third = "third-canary".to_owned();
+    for (id, canary) in [("kek/1", &long), ("kek/2", &short), ("kek/3", &third)] {
+        let kek = keyreel_keys::Kek {
+            id: id.parse().unwrap(),
+            algorithm: "rsa-oaep-sha256".to_owned(),
+            public_key: vec![1],
+            sealed: vec![("blob".to_owned(), canary.clone().into_bytes())],
+            attributes: Vec::new(),
+        };
+        let key = keyreel_keys::SealedKey {
+            algorithm: "rsa-oaep-sha256".to_owned(),
+            sealed: canary.clone().into_bytes(),
+        };
+        let put = catalogue.put_sealed_key(&tenant.id, &managed, id, &key);
+        put.await.unwrap();
+        let put = catalogue.put_current_kek(&tenant.id, &managed, &kek, 0);
+        put.await.unwrap();
+    }
+    let found = |canary: &str| {
+        ["", "-wal"].iter().any(|suffix| {
+            let file = format!("{}{suffix}", path.display());
+            let bytes = std::fs::read(file).unwrap();
+            let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+            holds(canary.as_bytes()) || holds(hex::encode(canary).as_bytes())
+        })
+    };
+    assert!(found("canary-long-canary") && found(&short));
+    for id in ["kek/1", "kek/2"] {
+        let id = id.parse().unwrap();
+        let retired = catalogue.retire_kek(&tenant.id, &managed, &id, 0).await;
+        assert_eq!(retired.unwrap(), keyreel_keys::Retirement::Retired);
+    }
+    assert!(!found("canary-long-canary") && !found(&short));
+    assert!(found(&third));
 }

@@ -42,6 +42,10 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("post", "/api/v1/tenants/{id}/keys/purge", Needs::Admin),
     ("post", "/api/v1/tenants/{id}/keys/disable", Needs::Admin),
     ("post", "/api/v1/tenants/{id}/keys/enable", Needs::Admin),
+    ("post", "/api/v1/tenants/{id}/keys/rewrap", Needs::Admin),
+    ("get", "/api/v1/tenants/{id}/keys/rewrap", Needs::Admin),
+    ("delete", "/api/v1/tenants/{id}/keys/rewrap", Needs::Admin),
+    ("post", "/api/v1/tenants/{id}/keys/retire", Needs::Admin),
     ("get", "/api/v2/recording/keyconfigurations", Needs::Admin),
     ("post", "/api/v2/recording/keyconfigurations", Needs::Admin),
     (
