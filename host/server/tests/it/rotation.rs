@@ -86,8 +86,11 @@ async fn a_rotation_gives_new_recordings_a_new_key_and_interrupts_nothing() {
         (&rotated["id"], &rotated["state"]),
         (&json!("kek/2"), &json!("current"))
     );
-    let listed = admin(&f, "GET", KEYS, None).await.json();
+    let mut listed = admin(&f, "GET", KEYS, None).await.json();
+    let newest = listed["entities"][0].as_object_mut().unwrap();
+    assert_eq!(newest.remove("recordings"), Some(json!(0)));
     assert_eq!(listed["entities"][0], rotated);
+    assert_eq!(listed["entities"][1]["recordings"], 1);
     assert_eq!(listed["entities"][1]["state"], "previous");
     let new = f.add_call("new", 50_000).await;
     assert_eq!(
@@ -232,7 +235,7 @@ async fn a_policy_is_changed_and_keys_are_shown_for_what_they_are_worth() {
     let key = |id: &str, algorithm: &str, bits: u16, state: &str| {
         json!({
             "provider": "local", "id": id, "wrapAlgorithm": algorithm, "strengthBits": bits,
-            "legacy": false, "state": state, "configuration": null,
+            "legacy": false, "state": state, "configuration": null, "recordings": 0,
             "dateCreated": shown["keys"][0]["dateCreated"],
         })
     };
