@@ -13,7 +13,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use keyreel_keys::{Clock, SystemClock};
 use keyreel_kms_stand_in::KmsStandIn;
-use keyreel_lkm::{KeyPairs, Padding, Server, Settings};
+use keyreel_lkm::{Credential, KeyPairs, Padding, Server, Settings};
 use keyreel_sandbox::AwsSigner;
 use tokio::sync::oneshot;
 
@@ -151,6 +151,13 @@ impl Lkm {
         };
         tokio::spawn(bound.serve(async move { drop(ended.await) }));
         Ok(lkm)
+    }
+
+    /// A new credential: the keys of those before were told once.
+    pub(super) async fn new_credential(&self) -> anyhow::Result<Credential> {
+        let pairs = self.pairs.clone();
+        let made = tokio::task::spawn_blocking(move || pairs.add_credential(None, &SystemClock));
+        Ok(made.await??)
     }
 
     /// A new key pair and a new credential.

@@ -88,15 +88,22 @@ pub(super) async fn prepare(
 /// Where a key service of the demo had to take another port, its configurations follow it.
 async fn follow(parts: &Parts, tenant: &SampleTenant, services: &Services) -> anyhow::Result<()> {
     for known in parts.catalogue.key_configurations(&tenant.id).await? {
-        let Some(moved) = moved(&known, services) else {
+        let Some(mut moved) = moved(&known, services) else {
             continue;
         };
         output::note(&format!("the key service of {} has moved", tenant.name));
-        let new = NewConfiguration {
-            provider: known.provider.clone(),
-            json: moved,
-            secrets: BTreeMap::new(),
+        // An API key does not go along to another origin.
+        let credential = match known.provider.as_str() {
+            LKM => Some(services.lkm.new_credential().await?),
+            _ => None,
         };
+        if let (Some(credential), Some(id)) = (&credential, moved.get_mut("apiId")) {
+            *id = json!(credential.id);
+        }
+        let api_key = credential
+            .as_ref()
+            .map(|credential| credential.key.as_str());
+        let new = configuration(known.provider.as_str(), &moved, api_key)?;
         let (registrar, id) = (&parts.registrar, &known.id);
         registrar
             .replace(&tenant.id, tenant.policy, id, new, &asker())
@@ -106,7 +113,7 @@ async fn follow(parts: &Parts, tenant: &SampleTenant, services: &Services) -> an
 }
 
 /// What a configuration of a service of the demo says now, if that is something else.
-fn moved(known: &KeyConfiguration, services: &Services) -> Option<String> {
+fn moved(known: &KeyConfiguration, services: &Services) -> Option<serde_json::Value> {
     let mut settings: serde_json::Value = serde_json::from_str(&known.config_json).ok()?;
     let (field, before, now) = match known.provider.as_str() {
         LKM => ("url", services.lkm_before(), &services.lkm.decrypt_url),
@@ -118,7 +125,7 @@ fn moved(known: &KeyConfiguration, services: &Services) -> Option<String> {
         return None;
     }
     *settings.get_mut(field)? = json!(now);
-    Some(settings.to_string())
+    Some(settings)
 }
 
 fn configuration(
