@@ -1,5 +1,7 @@
 //! A client of the public API, as an integrator would write it.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use reqwest::{Method, Response, StatusCode};
 
@@ -54,7 +56,12 @@ impl Client {
     #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
         Self {
-            http: reqwest::Client::new(),
+            // Sooner than the server lets go of them: a request on a connection that is being
+            // closed fails, and one that changes something is not sent twice.
+            http: reqwest::Client::builder()
+                .pool_idle_timeout(Duration::from_secs(2))
+                .build()
+                .unwrap_or_default(),
             url: url.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
         }
