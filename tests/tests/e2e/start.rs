@@ -90,6 +90,23 @@ async fn a_demo_has_tenants_of_all_kinds_and_keeps_what_is_there() -> anyhow::Re
         let playback = client.playback(&recordings[0].id).await?;
         assert_eq!(client.range(&playback.media_uri, 0, 3).await?.len(), 4);
     }
+    // Their ports are somebody else's: they move, and what was registered follows them.
+    let before_that = again.ready.clone();
+    let again = {
+        again.stop()?;
+        let services = &before_that.services;
+        let taken = [&services.lkm.url, &services.kms.url]
+            .map(|url| std::net::TcpListener::bind(url.trim_start_matches("http://")));
+        let again = Demo::start(&data)?;
+        assert!(taken.iter().all(Result::is_ok), "{taken:?}");
+        again
+    };
+    assert_ne!(again.ready.services.lkm.url, before_that.services.lkm.url);
+    for (provider, recordings) in [("lkm", &lkm), ("aws-kms", &kms)] {
+        let client = Client::new(&again.ready.url, &again.tenant_of(provider).agent_token);
+        let playback = client.playback(&recordings[0].id).await?;
+        assert_eq!(client.range(&playback.media_uri, 0, 3).await?.len(), 4);
+    }
     let log = again.log();
     for tenant in &before.tenants {
         assert!(!log.contains(&tenant.agent_token) && !log.contains(&tenant.admin_token));
