@@ -17,16 +17,19 @@ async fn a_thousand_edits_are_all_found_and_a_clean_log_verifies() {
     let clean = log.verify().await.unwrap();
     assert_eq!((clean.events, clean.head.unwrap().seq), (EVENTS, EVENTS));
     let mut random = Random(7);
-    let mut kinds = [0; KINDS as usize];
+    let mut kinds = std::collections::BTreeMap::new();
     for round in 0..1000 {
         let kind = random.below(KINDS);
         log.edit(kind, &mut random).await;
         let found = log.verify().await;
         assert!(found.is_err(), "round {round}, kind {kind}: not found");
-        kinds[usize::try_from(kind).unwrap()] += 1;
+        *kinds.entry(kind).or_insert(0) += 1;
         log.restore().await;
     }
-    assert!(kinds.iter().all(|count| *count > 20), "{kinds:?}");
+    assert!(
+        (0..KINDS).all(|kind| kinds.get(&kind) > Some(&20)),
+        "{kinds:?}"
+    );
     log.verify().await.unwrap();
 }
 
@@ -56,7 +59,12 @@ async fn what_was_cut_short_is_not_gone_on_with_until_somebody_says_so() {
     let heads = log.catalogue.audit_heads().await.unwrap();
     assert_eq!(heads.checkpoints.last().unwrap().seq, 18, "kept for good");
     // What was signed before it was cut is proof.
-    let found = verify(&*log.catalogue, log.key.public(), &[log.head.clone()]).await;
+    let found = verify(
+        &*log.catalogue,
+        log.key.public(),
+        std::slice::from_ref(&log.head),
+    )
+    .await;
     assert!(
         matches!(found, Err(Broken::RolledBack { found: 19, seq: 20 })),
         "{found:?}"
@@ -320,7 +328,7 @@ fn event(number: u64) -> AuditEvent {
         action: "key.unwrapped".to_owned(),
         tenant: Some("acme".parse().unwrap()),
         subject: "user:1".to_owned(),
-        recording: (number % 3 != 0).then(|| format!("r{number}").parse().unwrap()),
+        recording: (!number.is_multiple_of(3)).then(|| format!("r{number}").parse().unwrap()),
         outcome: "ok".to_owned(),
         fields,
     }
