@@ -184,8 +184,8 @@ pub trait KekStore: Send + Sync {
         kek: &Kek,
     ) -> Result<bool, StoreError>;
 
-    /// Sets the state of a KEK; whether there is one of this id. [`StoreError::Exists`] where it
-    /// would be a second current one.
+    /// Sets the state of a KEK; whether there is one of this id that is not retired, which is for
+    /// good. [`StoreError::Exists`] where it would be a second current one.
     async fn set_kek_state(
         &self,
         tenant: &TenantId,

@@ -8,6 +8,8 @@
 //!           field: 00, or 01 ‖ u32 length ‖ bytes   (id, action, tenant, subject, recording,
 //!           outcome, fields: UTF-8, the last as the JSON text that is stored)
 //! head    = Ed25519("keyreel/v1 audit head" ‖ 00 ‖ u64 seq ‖ u64 at_ms ‖ hash)
+//! a checkpoint in the database: the same with "keyreel/v1 audit checkpoint", so that none can be
+//! put in the place of a head, and the log cut down to it
 //! ```
 //!
 //! Integers are big-endian; SHA-256 is FIPS 180-4, Ed25519 is RFC 8032 and FIPS 186-5. The head is
@@ -141,13 +143,23 @@ impl AuditKey {
     /// Signs that the chain ends here.
     #[must_use]
     pub fn sign(&self, seq: u64, at_ms: u64, hash: [u8; 32]) -> SignedHead {
-        let signature = self.pair.sign(&head_message(seq, at_ms, &hash));
+        let signature = self.pair.sign(&message(LABEL_HEAD, seq, at_ms, &hash));
         SignedHead {
             seq,
             at_ms,
             hash,
             key: self.public.id.clone(),
             signature: signature.as_ref().to_vec(),
+        }
+    }
+
+    /// Signs that the chain went through `head`, wherever it ends now.
+    #[must_use]
+    pub fn sign_checkpoint(&self, head: &SignedHead) -> SignedHead {
+        let text = message(LABEL_CHECKPOINT, head.seq, head.at_ms, &head.hash);
+        SignedHead {
+            signature: self.pair.sign(&text).as_ref().to_vec(),
+            ..head.clone()
         }
     }
 }
@@ -176,7 +188,17 @@ impl AuditPublicKey {
     /// Whether this key signed `head`.
     #[must_use]
     pub fn signed(&self, head: &SignedHead) -> bool {
-        let message = head_message(head.seq, head.at_ms, &head.hash);
+        self.verifies(LABEL_HEAD, head)
+    }
+
+    /// Whether this key signed `checkpoint` as one that the database keeps.
+    #[must_use]
+    pub fn signed_checkpoint(&self, checkpoint: &SignedHead) -> bool {
+        self.verifies(LABEL_CHECKPOINT, checkpoint)
+    }
+
+    fn verifies(&self, label: &[u8], head: &SignedHead) -> bool {
+        let message = message(label, head.seq, head.at_ms, &head.hash);
         head.key == self.id
             && UnparsedPublicKey::new(&ED25519, self.bytes)
                 .verify(&message, &head.signature)
@@ -275,10 +297,12 @@ pub async fn verify(
     } = catalogue.audit_heads().await?;
     let mut signed: Vec<&SignedHead> = checkpoints.iter().chain(kept).collect();
     signed.sort_by_key(|head| head.seq);
-    for head in signed.iter().copied().chain(&head) {
-        if !key.signed(head) {
-            return Err(Broken::Signature { seq: head.seq });
-        }
+    let mut heads = kept.iter().chain(&head);
+    let false_head = heads.find(|head| !key.signed(head));
+    let mut known = checkpoints.iter();
+    let false_checkpoint = known.find(|known| !key.signed_checkpoint(known));
+    if let Some(forged) = false_head.or(false_checkpoint) {
+        return Err(Broken::Signature { seq: forged.seq });
     }
     let end = head.as_ref().map_or(0, |head| head.seq);
     if let Some(beyond) = signed.last().filter(|head| head.seq > end) {
@@ -384,9 +408,9 @@ pub struct AuditHeads {
     pub checkpoints: Vec<SignedHead>,
 }
 
-fn head_message(seq: u64, at_ms: u64, hash: &[u8; 32]) -> Vec<u8> {
+fn message(label: &[u8], seq: u64, at_ms: u64, hash: &[u8; 32]) -> Vec<u8> {
     [
-        LABEL_HEAD,
+        label,
         &seq.to_be_bytes(),
         &at_ms.to_be_bytes(),
         hash.as_slice(),
@@ -396,6 +420,7 @@ fn head_message(seq: u64, at_ms: u64, hash: &[u8; 32]) -> Vec<u8> {
 
 const LABEL_ROW: &[u8] = b"keyreel/v1 audit\0";
 const LABEL_HEAD: &[u8] = b"keyreel/v1 audit head\0";
+const LABEL_CHECKPOINT: &[u8] = b"keyreel/v1 audit checkpoint\0";
 /// Rows read at once.
 const PAGE: u32 = 2000;
 

@@ -190,8 +190,17 @@ impl Rewrapper {
             }
             .to_owned();
         }
-        inner.catalogue.append_audit(&[outcome]).await?;
-        retired.map_err(wrap_error)
+        let noted = inner.catalogue.append_audit(&[outcome]).await;
+        match (retired, noted) {
+            (Ok(retired), Err(error)) => {
+                // It cannot be undone, so it is not said to be undone; that it was wanted is on
+                // record.
+                tracing::error!(%tenant, %kek, %error, "a key was retired, which is not recorded");
+                Ok(retired)
+            }
+            (Err(_), Err(error)) => Err(error),
+            (retired, Ok(())) => retired.map_err(wrap_error),
+        }
     }
 
     /// Runs the tenant's re-wrap to its end, if it is running and nobody else holds it; `None`

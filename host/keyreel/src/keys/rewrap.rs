@@ -14,8 +14,6 @@ use crate::assemble::Parts;
 use crate::config::Config;
 use crate::output::{self, Usage};
 
-/// Whom the audit log names: whoever may read the keystore.
-const OPERATOR: &str = "operator";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(clap::Args)]
@@ -191,8 +189,10 @@ fn print(job: &RewrapJob) -> anyhow::Result<()> {
 }
 
 fn by() -> By {
+    let changer = super::changer().asker;
     By {
-        subject: OPERATOR.to_owned(),
-        ..By::default()
+        subject: changer.subject,
+        request_id: changer.request_id,
+        credential: None,
     }
 }

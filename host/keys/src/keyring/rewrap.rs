@@ -52,6 +52,14 @@ impl Keyring {
     ) -> Result<KekRecord, KeyError> {
         let inner = &self.inner;
         let _one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
+        let all = inner.stored(inner.store.keks(tenant)).await?;
+        let found = all
+            .into_iter()
+            .find(|record| record.provider == *provider && record.kek.id == *id);
+        let mut retired = found.ok_or_else(|| KeyError::UnknownKek {
+            tenant: tenant.clone(),
+            named: format!("{provider} {id}"),
+        })?;
         crash::point("retire.recorded");
         // Without the limit that other answers of the catalogue have: it is not to be left half way.
         let retirement = inner.store.retire_kek(tenant, provider, id, lost).await?;
@@ -79,16 +87,9 @@ impl Keyring {
         } else {
             self.forget_private_keys(&tenant);
         }
-        let all = inner.stored(inner.store.keks(&tenant)).await?;
-        let retired = all.into_iter().find(|record| {
-            record.provider == *provider
-                && record.kek.id == *id
-                && record.state == KekState::Retired
-        });
-        retired.ok_or_else(|| KeyError::UnknownKek {
-            tenant,
-            named: format!("{provider} {id}"),
-        })
+        retired.state = KekState::Retired;
+        retired.kek.sealed.clear();
+        Ok(retired)
     }
 
     /// Forgets what private keys were opened of `tenant`. DEKs stay: they are the recordings' own.

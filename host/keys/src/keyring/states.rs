@@ -100,7 +100,13 @@ impl Keyring {
             // is asked for anew.
             self.purge(tenant);
         }
-        written?;
+        if !written? {
+            // Meanwhile, by another process.
+            return Err(KeyError::KekRetired {
+                tenant: tenant.clone(),
+                kek: id.clone(),
+            });
+        }
         Ok(switched)
     }
 

@@ -191,7 +191,9 @@ impl KekStore for MemoryKekStore {
                 what: "a current KEK".to_owned(),
             });
         }
-        let found = keks.iter_mut().find(|r| r.tenant == *tenant && is_it(r));
+        let found = keks
+            .iter_mut()
+            .find(|r| r.tenant == *tenant && is_it(r) && r.state != KekState::Retired);
         Ok(found.map(|row| row.state = state).is_some())
     }
 

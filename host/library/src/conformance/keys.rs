@@ -246,6 +246,9 @@ pub async fn retired_keks(catalogue: Arc<dyn Catalogue>) {
         .expect("it is still known");
     assert_eq!((state, retired.sealed), (KekState::Retired, Vec::new()));
     assert_eq!(retired.public_key, kek("kek/1").public_key);
+    let id = kek("kek/1").id;
+    let back = catalogue.set_kek_state(&tenant, &managed, &id, KekState::Previous);
+    assert!(!back.await.expect("set_kek_state"), "for good");
     let late = catalogue
         .add_recording(&recording(&tenant, "late", 0))
         .await;

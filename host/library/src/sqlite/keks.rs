@@ -106,7 +106,7 @@ impl KekStore for SqliteCatalogue {
     ) -> Result<bool, StoreError> {
         let set = sqlx::query(
             "UPDATE kek SET state = ? WHERE tenant = (SELECT key FROM tenant WHERE id = ?) \
-             AND provider = ? AND id = ?",
+             AND provider = ? AND id = ? AND state <> 'retired'",
         )
         .bind(state.as_str())
         .bind(tenant.as_str())

@@ -86,7 +86,7 @@ function Failures({ of: { failed, failures }, tenant }: { of: RewrapStatus; tena
           </li>
         ))}
       </ul>
-      {failures.length < failed && <p class="muted">These are the first {failures.length}; the audit log has all.</p>}
+      {failures.length < failed && <p class="muted">These are the first {failures.length}; the server's log has all.</p>}
     </details>
   );
 }

@@ -71,10 +71,12 @@ impl Log {
         }
         insert(&mut tx, &links).await?;
         let at_ms = events.last().map_or(0, |event| event.at_ms);
-        let head = self.key.get().map(|key| key.sign(end.seq, at_ms, end.hash));
-        if let Some(head) = &head {
-            put_head(&mut tx, head, after).await?;
+        let key = self.key.get();
+        let head = key.map(|key| (key, key.sign(end.seq, at_ms, end.hash)));
+        if let Some((key, head)) = &head {
+            put_head(&mut tx, key, head, after).await?;
         }
+        let head = head.map(|(_, head)| head);
         tx.commit().await.map_err(backend)?;
         self.known = head;
         Ok(())
@@ -197,7 +199,12 @@ async fn insert(tx: &mut SqliteConnection, links: &[AuditLink]) -> Result<(), Er
 
 /// The new end, and a checkpoint where one is due. After a break the end is always kept: the rest
 /// of the log can be verified from there.
-async fn put_head(tx: &mut SqliteConnection, head: &SignedHead, after: After) -> Result<(), Error> {
+async fn put_head(
+    tx: &mut SqliteConnection,
+    key: &AuditKey,
+    head: &SignedHead,
+    after: After,
+) -> Result<(), Error> {
     let last = sqlx::query("SELECT seq, at_ms FROM audit_checkpoint ORDER BY seq DESC LIMIT 1")
         .fetch_optional(&mut *tx)
         .await
@@ -209,29 +216,34 @@ async fn put_head(tx: &mut SqliteConnection, head: &SignedHead, after: After) ->
                 || head.at_ms >= unsigned(&row, "at_ms")?.saturating_add(CHECKPOINT_MS)
         }
     };
-    let mut statements = vec![
-        "INSERT OR REPLACE INTO audit_head (only, seq, at_ms, hash, key, signature) \
-             VALUES (1, ?, ?, ?, ?, ?)",
-    ];
+    put(tx, PUT_HEAD, head).await?;
     if due || after == After::Anything {
-        statements.push(
-            "INSERT OR REPLACE INTO audit_checkpoint (seq, at_ms, hash, key, signature) \
-             VALUES (?, ?, ?, ?, ?)",
-        );
-    }
-    for statement in statements {
-        sqlx::query(statement)
-            .bind(to_i64("number", head.seq)?)
-            .bind(to_i64("time", head.at_ms)?)
-            .bind(head.hash.as_slice())
-            .bind(&head.key)
-            .bind(&head.signature)
-            .execute(&mut *tx)
-            .await
-            .map_err(backend)?;
+        put(tx, PUT_CHECKPOINT, &key.sign_checkpoint(head)).await?;
     }
     Ok(())
 }
+
+async fn put(
+    tx: &mut SqliteConnection,
+    statement: &'static str,
+    head: &SignedHead,
+) -> Result<(), Error> {
+    sqlx::query(statement)
+        .bind(to_i64("number", head.seq)?)
+        .bind(to_i64("time", head.at_ms)?)
+        .bind(head.hash.as_slice())
+        .bind(&head.key)
+        .bind(&head.signature)
+        .execute(tx)
+        .await
+        .map_err(backend)?;
+    Ok(())
+}
+
+const PUT_HEAD: &str = "INSERT OR REPLACE INTO audit_head (only, seq, at_ms, hash, key, signature) \
+    VALUES (1, ?, ?, ?, ?, ?)";
+const PUT_CHECKPOINT: &str = "INSERT OR REPLACE INTO audit_checkpoint (seq, at_ms, hash, key, \
+    signature) VALUES (?, ?, ?, ?, ?)";
 
 async fn last(tx: &mut SqliteConnection) -> Result<Option<End>, Error> {
     let row = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")

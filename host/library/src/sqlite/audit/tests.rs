@@ -94,6 +94,30 @@ async fn a_head_that_was_taken_away_or_made_by_another_key_stops_the_log() {
     }
 }
 
+#[tokio::test]
+async fn a_checkpoint_is_no_head_to_cut_the_log_down_to() {
+    let log = Log::new(1005).await;
+    let checkpoints = log.catalogue.audit_heads().await.unwrap().checkpoints;
+    assert_eq!(checkpoints.last().unwrap().seq, 1000);
+    for statement in [
+        "INSERT OR REPLACE INTO audit_head SELECT 1, seq, at_ms, hash, key, signature \
+         FROM audit_checkpoint WHERE seq = 1000",
+        "DELETE FROM audit WHERE seq > 1000",
+    ] {
+        log.sql(statement).await;
+    }
+    let found = log.verify().await;
+    assert!(
+        matches!(found, Err(Broken::Signature { seq: 1000 })),
+        "{found:?}"
+    );
+    let refused = log.catalogue.append_audit(&[event(1006)]).await;
+    assert!(
+        matches!(refused, Err(Error::AuditBroken { .. })),
+        "{refused:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_write_one_chain_and_none_without_the_key() {
     let folder = tempfile::tempdir().unwrap();

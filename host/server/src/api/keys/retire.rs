@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::model::{EncryptionKey, KeyName};
 use super::purge::{cut, key, named};
 use super::rewrap::by;
+use super::to_its_end;
 use crate::access::{Admin, Holding};
 use crate::api::JsonBody;
 use crate::api::session::private;
@@ -61,21 +62,24 @@ pub(crate) async fn retire(
     Path(id): Path<String>,
     JsonBody(input): JsonBody<RetireInput>,
 ) -> Result<Response, Problem> {
-    let tenant = &named(&admin, &id, &info)?;
+    let tenant = named(&admin, &id, &info)?;
     let lost = input.lost();
     let name = KeyName {
         provider: input.provider,
         id: input.id,
     };
     let (provider, kek) = key(&name)?;
-    let retired = app
-        .rewrapper()
-        .retire(tenant, (&provider, &kek), lost, &by(&admin, &info))
-        .await?;
-    if lost > 0 {
-        cut(&app, tenant).await;
-    }
-    Ok(private(Json(EncryptionKey::new(&retired, None))))
+    let by = by(&admin, &info);
+    to_its_end(async move {
+        let rewrapper = app.rewrapper();
+        let retired = rewrapper.retire(&tenant, (&provider, &kek), lost, &by);
+        let retired = retired.await?;
+        if lost > 0 {
+            cut(&app, &tenant).await;
+        }
+        Ok(private(Json(EncryptionKey::new(&retired, None))))
+    })
+    .await
 }
 
 #[cfg(test)]
