@@ -13,7 +13,6 @@ use keyreel_keys::{Clock as _, SystemClock, TenantId};
 use keyreel_library::audit_chain::{Broken, SignedHead, verify};
 use keyreel_library::{AuditEvent, AuditQuery, AuditRecord, AuditScope, Catalogue, Page};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::ConfigFile;
 use crate::assemble;
@@ -162,19 +161,11 @@ async fn resume(args: &Resume) -> anyhow::Result<()> {
         Err(broken) => broken,
     };
     catalogue.sign_audit_with(key);
-    let event = AuditEvent {
-        id: Uuid::now_v7().to_string(),
-        at_ms: SystemClock.now_ms(),
-        action: "audit.resumed".to_owned(),
-        tenant: None,
-        subject: "operator".to_owned(),
-        recording: None,
-        outcome: "ok".to_owned(),
-        fields: serde_json::Map::from_iter([
-            ("found".to_owned(), broken.to_string().into()),
-            ("reason".to_owned(), args.reason.as_str().into()),
-        ]),
-    };
+    let mut event = AuditEvent::new("audit.resumed", SystemClock.now_ms(), "operator");
+    event.fields = serde_json::Map::from_iter([
+        ("found".to_owned(), broken.to_string().into()),
+        ("reason".to_owned(), args.reason.as_str().into()),
+    ]);
     catalogue.resume_audit(&event).await?;
     output::note("the log goes on; what was broken stays so, and `verify` keeps saying it");
     Ok(())

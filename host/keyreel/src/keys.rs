@@ -7,8 +7,8 @@ mod rewrap;
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use keyreel_keys::{Asker, Clock as _, SystemClock, TenantId};
-use keyreel_library::{Catalogue, RotationPeriod, Tenant};
-use keyreel_server::{Changer, KeyRotationSchedule, KeyVersion, Rotations, key_versions};
+use keyreel_library::{By, Catalogue, RotationPeriod, Tenant};
+use keyreel_server::{KeyRotationSchedule, KeyVersion, Rotations, key_versions};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -105,7 +105,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             let config = Config::read(&of.file)?;
             let parts = Parts::assemble_with(&config, &extra).await?;
             let tenant = known(&*parts.catalogue, &of.tenant).await?;
-            let made = rotations(&parts).rotate(&tenant, &changer()).await;
+            let made = rotations(&parts).rotate(&tenant, &by()).await;
             let made = made.with_context(|| format!("the key of {} is unchanged", tenant.id))?;
             // Nothing was sealed with it yet.
             print(&KeyVersion::new(&made, 0))?;
@@ -131,7 +131,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             let tenant = known(&*parts.catalogue, &of.tenant).await?;
             let rotations = rotations(&parts);
             rotations
-                .set_schedule(&tenant, period.period(), &changer())
+                .set_schedule(&tenant, period.period(), &by())
                 .await?;
             print(&rotations.schedule(&tenant.id).await?)
         }
@@ -157,8 +157,8 @@ fn rotations(parts: &Parts) -> Rotations {
 }
 
 /// Whoever may run this command is who runs the server.
-fn changer() -> Changer {
-    Changer {
+fn by() -> By {
+    By {
         asker: Asker {
             subject: "keyreel:command".to_owned(),
             request_id: format!("command-{}", Uuid::new_v4()),

@@ -7,6 +7,7 @@ use keyreel_format::{
     BODY_PREFIX_LEN, ContentType, KekId, PartName, ProviderId, RecordingId, TenantId,
 };
 use keyreel_keys::{KekStore, Policy};
+use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditLink};
@@ -356,6 +357,26 @@ pub struct AuditEvent {
     pub outcome: String,
     /// More, by name: provider, KEK, latency in ms, bytes heard. Never a secret.
     pub fields: serde_json::Map<String, serde_json::Value>,
+}
+
+impl AuditEvent {
+    /// Something that `subject` did now, and that succeeded; what more there is to tell is set by
+    /// name.
+    #[must_use]
+    pub fn new(action: &str, at_ms: u64, subject: &str) -> Self {
+        let nanos = u32::try_from(at_ms % 1000).unwrap_or(0) * 1_000_000;
+        let at = Timestamp::from_unix(NoContext, at_ms / 1000, nanos);
+        Self {
+            id: Uuid::new_v7(at).to_string(),
+            at_ms,
+            action: action.to_owned(),
+            tenant: None,
+            subject: subject.to_owned(),
+            recording: None,
+            outcome: "ok".to_owned(),
+            fields: serde_json::Map::new(),
+        }
+    }
 }
 
 /// One line of the audit log, as it was written.

@@ -27,6 +27,6 @@ pub use error::Error;
 pub use head::{Head, key_record_path, read_key_record};
 pub use ingest::{Ingest, Ingested, NewRecording, Wrap};
 pub use objects::{ObjectHandle, ObjectVersion, ObjectWriter, Objects};
-pub use rewrap::{By, DEFAULT_PER_SECOND, MAX_PER_SECOND, Rewrapper};
+pub use rewrap::{By, DEFAULT_PER_SECOND, MAX_PER_SECOND, Rewrapper, lost_recordings};
 pub use rotation::{DueRotation, RotationPeriod, RotationSchedule};
 pub use sqlite::SqliteCatalogue;

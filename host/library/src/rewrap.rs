@@ -20,10 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyreel_format::{KekId, ProviderId, TenantId};
-use keyreel_keys::{Clock, KekRecord, KekState, KeyError, Keyring};
-use serde_json::{Map, Value};
+use keyreel_keys::{Asker, Clock, KekRecord, KekState, KeyError, Keyring};
+use serde_json::Value;
 use tokio::task::JoinSet;
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
 use crate::catalogue::{AuditEvent, Catalogue, KekCount, Lease, RewrapJob};
 use crate::{Error, Objects};
@@ -38,14 +38,23 @@ const LEASE: Duration = Duration::from_secs(15);
 /// How often a node looks for jobs that nobody holds.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// On whose behalf, for the audit log.
+/// How many recordings somebody confirms to lose with a KEK: "lose N recordings". `None`: anything
+/// else.
+#[must_use]
+pub fn lost_recordings(confirm: &str) -> Option<u64> {
+    let number = confirm
+        .strip_prefix("lose ")
+        .and_then(|rest| rest.strip_suffix(" recordings"))
+        .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    number?.parse().ok()
+}
+
+/// On whose behalf a tenant's keys are changed.
 #[derive(Debug, Clone, Default)]
 pub struct By {
-    /// Who, as an opaque id.
-    pub subject: String,
-    /// Names the request in logs.
-    pub request_id: String,
-    /// The id of what opened the door to them.
+    /// For the audit log here and at the key service.
+    pub asker: Asker,
+    /// The id of the credential behind the request, if there is one.
     pub credential: Option<String>,
 }
 
@@ -53,8 +62,10 @@ impl By {
     /// What a job does for whoever started it.
     fn job(subject: &str) -> Self {
         Self {
-            subject: subject.to_owned(),
-            request_id: format!("rewrap-{}", Uuid::new_v4().simple()),
+            asker: Asker {
+                subject: subject.to_owned(),
+                request_id: format!("rewrap-{}", Uuid::new_v4().simple()),
+            },
             credential: None,
         }
     }
@@ -123,7 +134,7 @@ impl Rewrapper {
         fields.insert("recordings".to_owned(), Value::from(left));
         fields.insert("perSecond".to_owned(), Value::from(per_second));
         inner.catalogue.append_audit(&[event]).await?;
-        let (subject, now_ms) = (&by.subject, inner.clock.now_ms());
+        let (subject, now_ms) = (&by.asker.subject, inner.clock.now_ms());
         let started = inner
             .catalogue
             .start_rewrap(tenant, subject, per_second, left, now_ms);
@@ -284,29 +295,20 @@ impl Inner {
     }
 
     fn event(&self, action: &str, tenant: &TenantId, by: &By) -> AuditEvent {
-        let at_ms = self.clock.now_ms();
-        let nanos = u32::try_from(at_ms % 1000).unwrap_or(0) * 1_000_000;
-        let at = Timestamp::from_unix(NoContext, at_ms / 1000, nanos);
-        let mut fields = Map::new();
+        let mut event = AuditEvent::new(action, self.clock.now_ms(), &by.asker.subject);
+        event.tenant = Some(tenant.clone());
         let named = [
-            ("requestId", Some(&by.request_id)),
+            ("requestId", Some(&by.asker.request_id)),
             ("credential", by.credential.as_ref()),
         ];
         for (name, value) in named {
             if let Some(value) = value {
-                fields.insert(name.to_owned(), Value::from(value.clone()));
+                event
+                    .fields
+                    .insert(name.to_owned(), Value::from(value.clone()));
             }
         }
-        AuditEvent {
-            id: Uuid::new_v7(at).to_string(),
-            at_ms,
-            action: action.to_owned(),
-            tenant: Some(tenant.clone()),
-            subject: by.subject.clone(),
-            recording: None,
-            outcome: "ok".to_owned(),
-            fields,
-        }
+        event
     }
 }
 

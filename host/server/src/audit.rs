@@ -10,7 +10,6 @@ use keyreel_format::{RecordingId, TenantId};
 use keyreel_keys::Clock;
 use keyreel_library::{AuditEvent, Catalogue};
 use serde_json::{Map, Value};
-use uuid::{NoContext, Timestamp, Uuid};
 
 pub use observer::AuditObserver;
 
@@ -111,17 +110,12 @@ impl Event {
     }
 
     fn stamped(self, now_ms: u64) -> AuditEvent {
-        let millis = u32::try_from(now_ms % 1000).unwrap_or(0);
-        let at = Timestamp::from_unix(NoContext, now_ms / 1000, millis * 1_000_000);
         AuditEvent {
-            id: Uuid::new_v7(at).to_string(),
-            at_ms: now_ms,
-            action: self.action.to_owned(),
             tenant: self.tenant,
-            subject: self.subject,
             recording: self.recording,
             outcome: self.outcome,
             fields: self.fields,
+            ..AuditEvent::new(self.action, now_ms, &self.subject)
         }
     }
 }

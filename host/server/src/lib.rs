@@ -30,7 +30,7 @@ pub use grants::GrantKey;
 pub use keyreel_net::TlsError;
 pub use problem::{Code, ProblemDetails};
 pub use rotation::{
-    Changer, KeyRotationSchedule, KeyVersion, RotationError, Rotations, TenantKeys, key_versions,
+    KeyRotationSchedule, KeyVersion, RotationError, Rotations, TenantKeys, key_versions,
 };
 pub use server::{Addresses, BoundServer, BuildInfo, Server, ServerError, ServerParts};
 pub use settings::Settings;

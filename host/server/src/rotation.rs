@@ -11,10 +11,8 @@ mod view;
 use std::sync::Arc;
 
 use keyreel_format::TenantId;
-use keyreel_keys::{
-    Asker, Clock, KekRecord, KekState, KeyError, Keyring, Occasion, Policy, Rotated,
-};
-use keyreel_library::{Catalogue, RotationPeriod, RotationSchedule, Tenant};
+use keyreel_keys::{Clock, KekRecord, KekState, KeyError, Keyring, Occasion, Policy, Rotated};
+use keyreel_library::{By, Catalogue, RotationPeriod, RotationSchedule, Tenant};
 
 use crate::audit::{AuditError, AuditLog, Event};
 use crate::metrics::{Metrics, Trigger};
@@ -31,15 +29,6 @@ pub struct Rotations {
     clock: Arc<dyn Clock>,
     audit: AuditLog,
     metrics: Option<Arc<Metrics>>,
-}
-
-/// Who has a KEK changed.
-#[derive(Debug, Clone)]
-pub struct Changer {
-    /// For the audit log here and at the key service.
-    pub asker: Asker,
-    /// The id of the credential behind the request, if there is one.
-    pub credential: Option<String>,
 }
 
 /// A KEK or its schedule was not changed.
@@ -95,7 +84,7 @@ impl Rotations {
     ///
     /// # Errors
     /// See [`RotationError`]; the former KEK stays current then.
-    pub async fn rotate(&self, tenant: &Tenant, by: &Changer) -> Result<KekRecord, RotationError> {
+    pub async fn rotate(&self, tenant: &Tenant, by: &By) -> Result<KekRecord, RotationError> {
         let (this, tenant, by) = (self.clone(), tenant.clone(), by.clone());
         let work = tokio::spawn(async move {
             let policies = (tenant.policy, tenant.policy);
@@ -115,7 +104,7 @@ impl Rotations {
         &self,
         tenant: &Tenant,
         policy: Policy,
-        by: &Changer,
+        by: &By,
     ) -> Result<KekRecord, RotationError> {
         let newest = self.keks(&tenant.id).await?.into_iter().next();
         if let Some(newest) = newest
@@ -167,7 +156,7 @@ impl Rotations {
         &self,
         tenant: &Tenant,
         period: Option<RotationPeriod>,
-        by: &Changer,
+        by: &By,
     ) -> Result<(), RotationError> {
         let provider = &tenant.provider;
         if period.is_some() && !self.keyring.mints(provider)? {
@@ -215,7 +204,7 @@ impl Rotations {
     async fn noted(
         &self,
         tenant: &Tenant,
-        by: &Changer,
+        by: &By,
         done: Result<Rotated, KeyError>,
     ) -> Result<KekRecord, RotationError> {
         match done {
@@ -260,7 +249,7 @@ impl From<AuditError> for RotationError {
     }
 }
 
-fn event(action: &'static str, tenant: &TenantId, by: &Changer) -> Event {
+fn event(action: &'static str, tenant: &TenantId, by: &By) -> Event {
     let event = Event::new(action, &by.asker.subject)
         .tenant(tenant)
         .field("requestId", by.asker.request_id.clone());

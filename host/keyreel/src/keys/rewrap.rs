@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keyreel_keys::{KekId, ProviderId, TenantId};
-use keyreel_library::{By, Error as LibraryError, RewrapJob, RewrapState, Rewrapper};
+use keyreel_library::{Error as LibraryError, RewrapJob, RewrapState, Rewrapper, lost_recordings};
 use serde_json::json;
 
+use super::{by, known};
 use crate::ConfigFile;
 use crate::assemble::Parts;
 use crate::config::Config;
@@ -83,10 +84,7 @@ pub(crate) async fn rewrap(args: RewrapArgs) -> anyhow::Result<()> {
 pub(crate) async fn retire(args: RetireArgs) -> anyhow::Result<()> {
     let lost = match &args.confirm {
         None => 0,
-        Some(text) => text
-            .strip_prefix("lose ")
-            .and_then(|rest| rest.strip_suffix(" recordings"))
-            .and_then(|number| number.parse().ok())
+        Some(text) => lost_recordings(text)
             .ok_or_else(|| Usage::new("--confirm: expected \"lose N recordings\""))?,
     };
     let (_parts, rewrapper) = assemble(&args.file, &args.tenant).await?;
@@ -119,10 +117,7 @@ async fn assemble(file: &ConfigFile, tenant: &TenantId) -> anyhow::Result<(Parts
     let config = Config::read(file)?;
     crate::serve::log(&config.log)?;
     let parts = Parts::assemble(&config).await?;
-    if parts.catalogue.tenant(tenant).await?.is_none() {
-        let message = format!("there is no tenant {tenant}");
-        return Err(Usage::with_hint(message, "`keyreel tenant list` shows them").into());
-    }
+    known(&*parts.catalogue, tenant).await?;
     let rewrapper = Rewrapper::new(
         parts.catalogue.clone(),
         parts.objects.clone(),
@@ -186,13 +181,4 @@ fn print(job: &RewrapJob) -> anyhow::Result<()> {
         })
         .to_string(),
     )
-}
-
-fn by() -> By {
-    let changer = super::changer().asker;
-    By {
-        subject: changer.subject,
-        request_id: changer.request_id,
-        credential: None,
-    }
 }

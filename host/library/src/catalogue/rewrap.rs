@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use keyreel_format::{KekId, MAC_LEN, PartName, ProviderId, RecordingId, TenantId};
+use keyreel_keys::KekRecord;
 
 use super::{Page, Recording};
 use crate::Error;
@@ -83,6 +84,17 @@ pub struct KekCount {
     pub kek: KekId,
     /// How many.
     pub recordings: u64,
+}
+
+impl KekCount {
+    /// How many of `counts` need the KEK of `record`.
+    #[must_use]
+    pub fn of(counts: &[Self], record: &KekRecord) -> u64 {
+        let mut counts = counts.iter();
+        let found =
+            counts.find(|count| count.provider == record.provider && count.kek == record.kek.id);
+        found.map_or(0, |count| count.recordings)
+    }
 }
 
 /// A recording's step from one KEK to another.

@@ -229,7 +229,7 @@ impl Run<'_> {
         let mut patience = Patience::default();
         let failed = loop {
             self.wait_for_turn().await?;
-            let trouble = match self.inner.rewrap(&recording, &self.by.subject).await {
+            let trouble = match self.inner.rewrap(&recording, &self.by.asker.subject).await {
                 Ok(Step::Moved | Step::Overtaken) => {
                     refused.store(0, Ordering::Relaxed);
                     self.moved.fetch_add(1, Ordering::Relaxed);

@@ -71,8 +71,8 @@ impl Inner {
             recording: recording.id.clone(),
             generation: recording.generation,
             recipients: first.header.key_block().recipients.clone(),
-            subject: by.subject.clone(),
-            request_id: by.request_id.clone(),
+            subject: by.asker.subject.clone(),
+            request_id: by.asker.request_id.clone(),
         };
         let dek = self.keyring.unwrap_to_rewrap(request).await?;
         crash::point("rewrap.unwrapped");

@@ -165,9 +165,13 @@ impl House {
     }
 
     async fn start(&self) -> RewrapJob {
-        let by = By {
+        let asker = Asker {
             subject: "admin".to_owned(),
-            ..By::default()
+            ..Asker::default()
+        };
+        let by = By {
+            asker,
+            credential: None,
         };
         let started = self.rewrapper.start(&self.tenant, &by, Some(5000)).await;
         started.unwrap()

@@ -17,7 +17,7 @@ use std::time::Duration;
 use axum::response::Response;
 use keyreel_format::TenantId;
 use keyreel_keys::{Asker, Registrar};
-use keyreel_library::Tenant;
+use keyreel_library::{By, Tenant};
 use moka::future::Cache;
 
 use crate::access::{Access, Administered};
@@ -101,10 +101,18 @@ fn event(action: &'static str, tenant: &TenantId, access: &Access, info: &Reques
 }
 
 /// Who asks, for the key service's log and ours.
-fn asker(administered: &Administered, info: &RequestInfo) -> Asker {
+fn asker(access: &Access, info: &RequestInfo) -> Asker {
     Asker {
-        subject: administered.access().subject().to_owned(),
+        subject: access.subject().to_owned(),
         request_id: info.id().to_owned(),
+    }
+}
+
+/// On whose behalf.
+fn by(access: &Access, info: &RequestInfo) -> By {
+    By {
+        asker: asker(access, info),
+        credential: Some(access.identity().credential.id.clone()),
     }
 }
 

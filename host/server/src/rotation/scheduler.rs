@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use keyreel_keys::{Asker, KeyError, Occasion, Rotated};
-use keyreel_library::{DueRotation, RotationPeriod};
+use keyreel_library::{By, DueRotation, RotationPeriod};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Changer, RotationError, Rotations, event, rotated};
+use super::{RotationError, Rotations, event, rotated};
 use crate::metrics::Trigger;
 use crate::problem::Problem;
 use crate::shutdown::Phase;
@@ -50,7 +50,7 @@ impl Rotations {
         let Some(due) = claimed.await? else {
             return Ok(None);
         };
-        let by = Changer {
+        let by = By {
             asker: Asker {
                 subject: SUBJECT.to_owned(),
                 request_id: format!("rotation-{claim}"),
@@ -89,7 +89,7 @@ impl Rotations {
     }
 
     /// Meets a due date, and records it.
-    async fn meet(&self, due: &DueRotation, by: &Changer) -> Result<&'static str, RotationError> {
+    async fn meet(&self, due: &DueRotation, by: &By) -> Result<&'static str, RotationError> {
         let rotated_to = match self.rotate_due(due, by).await {
             // Somebody changed a key or the policy just now: that may be it already.
             Err(RotationError::Key(KeyError::Overtaken { .. })) => self.rotate_due(due, by).await,
@@ -112,7 +112,7 @@ impl Rotations {
         Ok(outcome)
     }
 
-    async fn rotate_due(&self, due: &DueRotation, by: &Changer) -> Result<Rotated, RotationError> {
+    async fn rotate_due(&self, due: &DueRotation, by: &By) -> Result<Rotated, RotationError> {
         let tenant = self.catalogue.tenant(&due.tenant).await?;
         let policy = tenant.map(|tenant| tenant.policy);
         let policy = policy.ok_or_else(|| KeyError::NoCurrentKek {

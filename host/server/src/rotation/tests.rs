@@ -11,10 +11,10 @@ use keyreel_keys::{
     Occasion, Policy,
 };
 use keyreel_library::{
-    AuditEvent, AuditQuery, AuditScope, Catalogue as _, RotationPeriod, SqliteCatalogue, Tenant,
+    AuditEvent, AuditQuery, AuditScope, By, Catalogue as _, RotationPeriod, SqliteCatalogue, Tenant,
 };
 
-use super::{Changer, RotationError, Rotations};
+use super::{RotationError, Rotations};
 use crate::AuditObserver;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -90,7 +90,7 @@ impl Nodes {
 
     async fn set(&self, of: &str, period: Option<RotationPeriod>) -> Result<(), RotationError> {
         let row = self.row(of).await;
-        self.nodes[0].set_schedule(&row, period, &changer()).await
+        self.nodes[0].set_schedule(&row, period, &by()).await
     }
 
     async fn keks(&self, of: &str) -> usize {
@@ -133,8 +133,8 @@ fn id(name: &str) -> ProviderId {
     ProviderId::parse(name).unwrap()
 }
 
-fn changer() -> Changer {
-    Changer {
+fn by() -> By {
+    By {
         asker: Asker {
             subject: "user-7".to_owned(),
             request_id: "request-7".to_owned(),
@@ -271,12 +271,12 @@ async fn what_somebody_does_by_hand_meets_a_date_that_is_overdue() {
     f.set("acme", Some(RotationPeriod::Monthly)).await.unwrap();
     let row = f.row("acme").await;
     // Before the date it is a rotation more.
-    f.nodes[1].rotate(&row, &changer()).await.unwrap();
+    f.nodes[1].rotate(&row, &by()).await.unwrap();
     f.clock.advance(DAY * 31);
     f.provider.fail(&row.id, ErrorClass::Unavailable);
     assert_eq!(f.both().await, ["unavailable"]);
     f.provider.behave(&row.id, Behaviour::default());
-    f.nodes[1].rotate(&row, &changer()).await.unwrap();
+    f.nodes[1].rotate(&row, &by()).await.unwrap();
     let shown = f.nodes[0].schedule(&row.id).await.unwrap();
     assert_eq!(
         shown.last_error, None,
@@ -359,14 +359,14 @@ async fn keys_that_their_owner_makes_are_not_rotated_here() {
             .contains("POST /api/v2/recording/localkeys")
     );
     let row = f.row("acme").await;
-    let same = f.nodes[0].change_policy(&row, row.policy, &changer()).await;
+    let same = f.nodes[0].change_policy(&row, row.policy, &by()).await;
     assert_eq!(same.unwrap().kek.id, kek.id, "nothing to change");
     let refused = f.set("acme", Some(RotationPeriod::Weekly)).await;
     let cannot = |refused: &RotationError| {
         matches!(refused, RotationError::Key(KeyError::CannotMint { .. }))
     };
     assert!(cannot(&refused.unwrap_err()));
-    let refused = f.nodes[0].rotate(&f.row("acme").await, &changer()).await;
+    let refused = f.nodes[0].rotate(&f.row("acme").await, &by()).await;
     assert!(cannot(&refused.unwrap_err()));
     f.set("acme", None).await.unwrap();
     f.clock.advance(DAY * 2);
@@ -380,10 +380,7 @@ async fn a_policy_is_changed_once_and_later_rotations_keep_to_it() {
     let stale = f.row("acme").await;
     let to = async |policy| {
         let row = f.row("acme").await;
-        f.nodes[0]
-            .change_policy(&row, policy, &changer())
-            .await
-            .unwrap()
+        f.nodes[0].change_policy(&row, policy, &by()).await.unwrap()
     };
     assert_eq!(
         to(Policy::Aes256).await.kek.id.as_str(),
@@ -406,7 +403,7 @@ async fn a_policy_is_changed_once_and_later_rotations_keep_to_it() {
         .unwrap();
     assert_eq!(kek.algorithm, "rsa-oaep-sha256");
     // A node that still believes in the former policy changes nothing.
-    let late = f.nodes[1].rotate(&stale, &changer()).await;
+    let late = f.nodes[1].rotate(&stale, &by()).await;
     assert!(matches!(
         late,
         Err(RotationError::Key(KeyError::Overtaken { .. }))

@@ -91,14 +91,8 @@ impl KeyRotationSchedule {
 /// KEKs, in their order, with how many recordings need each.
 #[must_use]
 pub fn key_versions(keks: &[KekRecord], needed: &[KekCount]) -> Vec<KeyVersion> {
-    let needed_by = |record: &KekRecord| {
-        let mut needed = needed.iter();
-        let found =
-            needed.find(|count| count.provider == record.provider && count.kek == record.kek.id);
-        found.map_or(0, |count| count.recordings)
-    };
     keks.iter()
-        .map(|record| KeyVersion::new(record, needed_by(record)))
+        .map(|record| KeyVersion::new(record, KekCount::of(needed, record)))
         .collect()
 }
 

@@ -149,7 +149,7 @@ pub(crate) async fn show(
     let found = found.map_err(RegistrationError::from)?;
     let found = found.ok_or(RegistrationError::NoConfiguration { id })?;
     let configured = Configured::Saved(found.id.as_str().into());
-    let asker = asker(&administered, &info);
+    let asker = asker(administered.access(), &info);
     let last_error = app.keys().last_errors.get_with_by_ref(&found.id, async {
         let health = app
             .keyring()
@@ -221,7 +221,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn asker(&self) -> keyreel_keys::Asker {
-        asker(self.administered, self.info)
+        asker(self.administered.access(), self.info)
     }
 
     /// Writes down what is wanted, and where the key service would be, before it is asked. Gives

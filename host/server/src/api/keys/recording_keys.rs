@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use keyreel_keys::{KekRecord, KekState, OwnersKey, RegistrationError};
+use keyreel_library::KekCount;
 use uuid::Uuid;
 
 use super::model::{EncryptionKey, LocalKeyInput};
 use super::pages::{Listing, PageQuery};
-use super::rewrap::Needed;
 use super::{asker, event, row, to_its_end};
 use crate::access::Administered;
 use crate::api::session::private;
@@ -36,12 +36,12 @@ pub(crate) async fn list(
     let keks = keks.map_err(RegistrationError::from)?;
     let known = catalogue.key_configurations(tenant).await;
     let known = known.map_err(RegistrationError::from)?;
-    let needed = Needed::of(catalogue, tenant).await?;
+    let needed = catalogue.recordings_by_kek(tenant).await?;
     let keys = keks.iter().map(|record| {
         let id = record.kek.configuration();
         let configuration = known.iter().find(|known| Some(known.id.as_str()) == id);
         EncryptionKey {
-            recordings: Some(needed.by(record)),
+            recordings: Some(KekCount::of(&needed, record)),
             ..EncryptionKey::new(record, configuration)
         }
     });
@@ -101,7 +101,7 @@ async fn registered(
     }
     app.announce(event.clone()).await?;
     let event = event.renamed("key.registered");
-    let asker = asker(&administered, &info);
+    let asker = asker(administered.access(), &info);
     let kek = registrar
         .register(&tenant.id, tenant.policy, &key, &asker)
         .await;

@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use keyreel_library::lost_recordings;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::model::{EncryptionKey, KeyName};
 use super::purge::{cut, key, named};
-use super::rewrap::by;
-use super::to_its_end;
+use super::{by, to_its_end};
 use crate::access::{Admin, Holding};
 use crate::api::JsonBody;
 use crate::api::session::private;
@@ -32,12 +32,8 @@ pub(crate) struct RetireInput {
 impl RetireInput {
     /// How many recordings may be lost; 0 where nothing is said that counts.
     fn lost(&self) -> u64 {
-        let said = self.confirm.as_deref().unwrap_or_default();
-        let number = said
-            .strip_prefix("lose ")
-            .and_then(|rest| rest.strip_suffix(" recordings"))
-            .filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+        let said = self.confirm.as_deref();
+        said.and_then(lost_recordings).unwrap_or(0)
     }
 }
 
@@ -69,7 +65,7 @@ pub(crate) async fn retire(
         id: input.id,
     };
     let (provider, kek) = key(&name)?;
-    let by = by(&admin, &info);
+    let by = by(admin.access(), &info);
     to_its_end(async move {
         let rewrapper = app.rewrapper();
         let retired = rewrapper.retire(&tenant, (&provider, &kek), lost, &by);

@@ -4,12 +4,11 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use keyreel_format::TenantId;
-use keyreel_keys::KekRecord;
-use keyreel_library::{By, Catalogue, KekCount, MAX_PER_SECOND, RewrapJob};
+use keyreel_library::{MAX_PER_SECOND, RewrapJob};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::by;
 use super::purge::named;
 use crate::access::{Admin, Holding};
 use crate::api::JsonBody;
@@ -131,7 +130,7 @@ pub(crate) async fn start(
     }
     let job = app
         .rewrapper()
-        .start(tenant, &by(&admin, &info), input.per_second)
+        .start(tenant, &by(admin.access(), &info), input.per_second)
         .await?;
     Ok(private(Json(RewrapStatus::from(Some(job)))))
 }
@@ -174,35 +173,9 @@ pub(crate) async fn stop(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let tenant = &named(&admin, &id, &info)?;
-    let job = app.rewrapper().stop(tenant, &by(&admin, &info)).await?;
+    let job = app
+        .rewrapper()
+        .stop(tenant, &by(admin.access(), &info))
+        .await?;
     Ok(private(Json(RewrapStatus::from(job))))
-}
-
-/// How many recordings need each of a tenant's keys.
-pub(super) struct Needed(Vec<KekCount>);
-
-impl Needed {
-    /// Asks the catalogue.
-    pub(super) async fn of(catalogue: &dyn Catalogue, tenant: &TenantId) -> Result<Self, Problem> {
-        Ok(Self(catalogue.recordings_by_kek(tenant).await?))
-    }
-
-    /// How many need this one.
-    pub(super) fn by(&self, record: &KekRecord) -> u64 {
-        let is_it =
-            |count: &&KekCount| count.provider == record.provider && count.kek == record.kek.id;
-        self.0
-            .iter()
-            .find(is_it)
-            .map_or(0, |count| count.recordings)
-    }
-}
-
-/// On whose behalf.
-pub(super) fn by(admin: &Holding<Admin>, info: &RequestInfo) -> By {
-    By {
-        subject: admin.access().subject().to_owned(),
-        request_id: info.id().to_owned(),
-        credential: Some(admin.access().identity().credential.id.clone()),
-    }
 }

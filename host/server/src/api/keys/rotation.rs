@@ -4,20 +4,20 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use keyreel_format::TenantId;
-use keyreel_keys::{Asker, KekRecord, Policy, RegistrationError};
+use keyreel_keys::{KekRecord, Policy, RegistrationError};
 use keyreel_library::RotationPeriod;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::model::EncryptionKey;
 use super::purge::named;
-use super::row;
-use crate::access::{Access, Admin, Administered, Holding, no_tenant};
+use super::{by, row};
+use crate::access::{Admin, Administered, Holding, no_tenant};
 use crate::api::JsonBody;
 use crate::api::session::private;
 use crate::problem::{Code, Problem, ProblemDetails};
 use crate::request::RequestInfo;
-use crate::rotation::{Changer, KeyRotationSchedule};
+use crate::rotation::KeyRotationSchedule;
 use crate::state::App;
 
 /// How often the key is changed by itself.
@@ -55,7 +55,7 @@ pub(crate) async fn rotate(
     info: RequestInfo,
     administered: Administered,
 ) -> Result<Response, Problem> {
-    let by = changer(administered.access(), &info);
+    let by = by(administered.access(), &info);
     let tenant = row(&administered);
     let record = app.rotations().rotate(tenant, &by).await?;
     shown(&app, &tenant.id, &record).await
@@ -104,7 +104,7 @@ pub(crate) async fn set_schedule(
         })?),
     };
     let tenant = row(&administered);
-    let by = changer(administered.access(), &info);
+    let by = by(administered.access(), &info);
     app.rotations().set_schedule(tenant, period, &by).await?;
     Ok(private(Json(app.rotations().schedule(&tenant.id).await?)))
 }
@@ -141,19 +141,9 @@ pub(crate) async fn change_policy(
         })?;
     let tenant = app.catalogue().tenant(&tenant).await?;
     let tenant = tenant.ok_or_else(no_tenant)?;
-    let by = changer(admin.access(), &info);
+    let by = by(admin.access(), &info);
     let changed = app.rotations().change_policy(&tenant, policy, &by);
     shown(&app, &tenant.id, &changed.await?).await
-}
-
-fn changer(access: &Access, info: &RequestInfo) -> Changer {
-    Changer {
-        asker: Asker {
-            subject: access.subject().to_owned(),
-            request_id: info.id().to_owned(),
-        },
-        credential: Some(access.identity().credential.id.clone()),
-    }
 }
 
 /// A key, with the configuration that it was made under.
