@@ -158,6 +158,8 @@ async fn resume(args: &Resume) -> anyhow::Result<()> {
                 Usage::new("the audit log is sound: there is nothing to go on from").into(),
             );
         }
+        // That it could not be read says nothing of what was done to it.
+        Err(Broken::Library(error)) => return Err(error.into()),
         Err(broken) => broken,
     };
     catalogue.sign_audit_with(key);
