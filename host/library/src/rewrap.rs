@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use keyreel_format::{KekId, ProviderId, TenantId};
 use keyreel_keys::{Asker, Clock, KekRecord, KekState, KeyError, Keyring};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -59,6 +59,16 @@ pub struct By {
 }
 
 impl By {
+    /// What the audit log's events say of it by name.
+    #[must_use]
+    pub fn fields(&self) -> Map<String, Value> {
+        let credential = self.credential.as_ref();
+        let credential = credential.map(|id| ("credential".to_owned(), Value::from(id.as_str())));
+        let request_id = Value::from(self.asker.request_id.as_str());
+        let request_id = ("requestId".to_owned(), request_id);
+        [request_id].into_iter().chain(credential).collect()
+    }
+
     /// What a job does for whoever started it.
     fn job(subject: &str) -> Self {
         Self {
@@ -297,17 +307,7 @@ impl Inner {
     fn event(&self, action: &str, tenant: &TenantId, by: &By) -> AuditEvent {
         let mut event = AuditEvent::new(action, self.clock.now_ms(), &by.asker.subject);
         event.tenant = Some(tenant.clone());
-        let named = [
-            ("requestId", Some(&by.asker.request_id)),
-            ("credential", by.credential.as_ref()),
-        ];
-        for (name, value) in named {
-            if let Some(value) = value {
-                event
-                    .fields
-                    .insert(name.to_owned(), Value::from(value.clone()));
-            }
-        }
+        event.fields = by.fields();
         event
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use keyreel_format::{RecordingId, TenantId};
 use keyreel_keys::Clock;
-use keyreel_library::{AuditEvent, Catalogue};
+use keyreel_library::{AuditEvent, By, Catalogue};
 use serde_json::{Map, Value};
 
 pub use observer::AuditObserver;
@@ -36,6 +36,23 @@ impl AuditLog {
     /// Writes one event, durably.
     pub(crate) async fn record(&self, event: Event) -> Result<(), AuditError> {
         self.record_all(vec![event]).await
+    }
+
+    /// Writes down how a change of keys ended. Where the log fails only now, what was done stands:
+    /// that it was begun is in it, and the server's own log says the rest.
+    pub(crate) async fn conclude(&self, event: Event) {
+        let (action, outcome) = (event.action, event.outcome.clone());
+        let request_id = event.fields.get("requestId").cloned();
+        let request_id = request_id.as_ref().and_then(Value::as_str);
+        if let Err(error) = self.record(event).await {
+            tracing::error!(
+                request_id,
+                action,
+                outcome,
+                %error,
+                "how a change of keys ended could not be recorded"
+            );
+        }
     }
 
     /// Writes events, all or none.
@@ -78,15 +95,18 @@ impl Event {
         }
     }
 
+    /// What was done with a tenant's keys, on somebody's behalf.
+    pub(crate) fn of_keys(action: &'static str, tenant: &TenantId, by: &By) -> Self {
+        Self {
+            fields: by.fields(),
+            ..Self::new(action, &by.asker.subject).tenant(tenant)
+        }
+    }
+
     /// The same of another action.
     pub(crate) fn renamed(mut self, action: &'static str) -> Self {
         self.action = action;
         self
-    }
-
-    /// What it tells of.
-    pub(crate) fn action(&self) -> &'static str {
-        self.action
     }
 
     pub(crate) fn tenant(mut self, tenant: &TenantId) -> Self {

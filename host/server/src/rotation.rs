@@ -122,14 +122,14 @@ impl Rotations {
                 .keyring
                 .rotate(&tenant.id, policies, Occasion::Asked, asker)
                 .await;
-            let event = event("tenant.policy.changed", &tenant.id, &by)
+            let event = Event::of_keys("tenant.policy.changed", &tenant.id, &by)
                 .field("former", tenant.policy.as_str())
                 .field("policy", policy.as_str());
             let event = match &done {
                 Ok(_) => event,
                 Err(error) => event.outcome(problem(error).code().as_str()),
             };
-            this.conclude(event).await;
+            this.audit.conclude(event).await;
             this.noted(&tenant, &by, done).await
         });
         work.await.unwrap_or(Err(RotationError::Died))
@@ -170,7 +170,7 @@ impl Rotations {
         }
         let new = period.map(|period| RotationSchedule::starting(period, self.clock.now_ms()));
         // Before: a schedule that ends without a record would not be missed.
-        let event = event("key.schedule.changed", &tenant.id, by)
+        let event = Event::of_keys("key.schedule.changed", &tenant.id, by)
             .field("former", view::period_name(former))
             .field("period", view::period_name(period));
         self.audit.record(event).await?;
@@ -210,30 +210,21 @@ impl Rotations {
         match done {
             Ok(Rotated::New { former, current }) => {
                 self.count(Trigger::Request, "ok");
-                let event = event("key.rotated", &tenant.id, by);
-                self.conclude(rotated(event, &former, &current)).await;
+                let event = Event::of_keys("key.rotated", &tenant.id, by);
+                self.audit.conclude(rotated(event, &former, &current)).await;
                 Ok(current)
             }
             Ok(Rotated::Met(current)) => Ok(current),
             Err(error) => {
                 let problem = problem(&error);
                 self.count(Trigger::Request, problem.code().as_str());
-                let event = event("key.rotation.failed", &tenant.id, by)
+                let event = Event::of_keys("key.rotation.failed", &tenant.id, by)
                     .outcome(problem.code().as_str())
                     .field("provider", tenant.provider.as_str())
                     .field("reason", problem.detail());
-                self.conclude(event).await;
+                self.audit.conclude(event).await;
                 Err(error.into())
             }
-        }
-    }
-
-    /// Writes down how it ended. Where the log fails only now, what was done stands: that the KEK
-    /// was made, by whom and when, is in it.
-    async fn conclude(&self, event: Event) {
-        let action = event.action();
-        if let Err(error) = self.audit.record(event).await {
-            tracing::error!(action, %error, "how a rotation ended could not be recorded");
         }
     }
 }
@@ -246,16 +237,6 @@ fn problem(error: &KeyError) -> Problem {
 impl From<AuditError> for RotationError {
     fn from(error: AuditError) -> Self {
         Self::Audit(Box::new(error))
-    }
-}
-
-fn event(action: &'static str, tenant: &TenantId, by: &By) -> Event {
-    let event = Event::new(action, &by.asker.subject)
-        .tenant(tenant)
-        .field("requestId", by.asker.request_id.clone());
-    match &by.credential {
-        Some(credential) => event.field("credential", credential.clone()),
-        None => event,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use keyreel_format::{KekId, ProviderId, RecordingId, TenantId};
-use keyreel_keys::{KeyError, crash};
+use keyreel_keys::crash;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -171,19 +171,9 @@ impl Run<'_> {
     async fn keks(&self) -> Result<Keks, Halt> {
         let mut patience = Patience::default();
         loop {
-            let trouble = match self.inner.old_keks(self.tenant).await {
+            match self.inner.old_keks(self.tenant).await {
                 Ok(keks) => return Ok(keks),
-                Err(Error::Wrap { source }) => match source.downcast::<KeyError>() {
-                    Ok(error) => Trouble::from(*error),
-                    Err(error) => Trouble::Nothing(error.to_string()),
-                },
-                Err(error) => error.into(),
-            };
-            match self.wait_out(trouble, &mut patience).await? {
-                None => {}
-                Some(Failed::Refused(reason) | Failed::Otherwise(reason)) => {
-                    return Err(Halt::Nothing(reason));
-                }
+                Err(error) => self.sit_out(error, &mut patience).await?,
             }
         }
     }
@@ -205,20 +195,22 @@ impl Run<'_> {
     }
 
     async fn page(&self, kek: &KekCount, cursor: Option<&str>) -> Result<Page<Recording>, Halt> {
-        let catalogue = &self.inner.catalogue;
+        let (catalogue, KekCount { provider, kek, .. }) = (&self.inner.catalogue, kek);
         let mut patience = Patience::default();
         loop {
-            let (provider, kek) = (&kek.provider, &kek.kek);
             let page = catalogue.recordings_under(self.tenant, provider, kek, cursor, PAGE);
-            let trouble = match page.await {
+            match page.await {
                 Ok(page) => return Ok(page),
-                Err(error) => error.into(),
-            };
-            if let Some(Failed::Refused(reason) | Failed::Otherwise(reason)) =
-                self.wait_out(trouble, &mut patience).await?
-            {
-                return Err(Halt::Nothing(reason));
+                Err(error) => self.sit_out(error, &mut patience).await?,
             }
+        }
+    }
+
+    /// Waits for what the job cannot do without; ends the job where that will not come.
+    async fn sit_out(&self, error: Error, patience: &mut Patience) -> Result<(), Halt> {
+        match self.wait_out(error.into(), patience).await? {
+            None => Ok(()),
+            Some(Failed::Refused(reason) | Failed::Otherwise(reason)) => Err(Halt::Nothing(reason)),
         }
     }
 

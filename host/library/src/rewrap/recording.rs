@@ -266,6 +266,10 @@ impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
+            Error::Wrap { source } => match source.downcast::<KeyError>() {
+                Ok(error) => Self::from(*error),
+                Err(error) => Self::Nothing(error.to_string()),
+            },
             Error::Backend { .. } => Self::Away(text, None),
             Error::Object { .. } | Error::Changed { .. } => Self::Unread(text),
             _ => Self::Damaged(text),

@@ -64,20 +64,10 @@ impl Shared {
         Ok(self.audit().record(event).await?)
     }
 
-    /// Writes down how it ended. Where the log fails only now, what was done stands: that it was
-    /// begun is in it, and the server's own log says the rest.
-    async fn conclude(&self, event: Event, problem: Option<&Problem>, info: &RequestInfo) {
+    /// Writes down how it ended.
+    async fn conclude(&self, event: Event, problem: Option<&Problem>) {
         let outcome = problem.map_or("ok", |problem| problem.code().as_str());
-        let (action, event) = (event.action(), event.outcome(outcome));
-        if let Err(error) = self.audit().record(event).await {
-            tracing::error!(
-                request_id = info.id(),
-                action,
-                outcome,
-                %error,
-                "how a change of keys ended could not be recorded"
-            );
-        }
+        self.audit().conclude(event.outcome(outcome)).await;
     }
 }
 
@@ -94,10 +84,7 @@ async fn to_its_end(
 
 /// An event of what somebody does with a tenant's keys.
 fn event(action: &'static str, tenant: &TenantId, access: &Access, info: &RequestInfo) -> Event {
-    Event::new(action, access.subject())
-        .tenant(tenant)
-        .field("credential", access.identity().credential.id.clone())
-        .field("requestId", info.id())
+    Event::of_keys(action, tenant, &by(access, info))
 }
 
 /// Who asks, for the key service's log and ours.

@@ -11,7 +11,8 @@ use keyreel_library::{By, DueRotation, RotationPeriod};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{RotationError, Rotations, event, rotated};
+use super::{RotationError, Rotations, rotated};
+use crate::audit::Event;
 use crate::metrics::Trigger;
 use crate::problem::Problem;
 use crate::shutdown::Phase;
@@ -71,13 +72,13 @@ impl Rotations {
                     tenant = %due.tenant, %error, failures = next.failures,
                     "a rotation that is due failed; it is tried again in {pause:?}"
                 );
-                let event = event("key.rotation.failed", &due.tenant, &by)
+                let event = Event::of_keys("key.rotation.failed", &due.tenant, &by)
                     .outcome(problem.code().as_str())
                     .field("reason", problem.detail())
                     .field("due", crate::api::time(schedule.due_ms))
                     .field("failures", next.failures)
                     .field("nextTry", crate::api::time(try_ms));
-                self.conclude(event).await;
+                self.audit.conclude(event).await;
                 (next, problem.code().as_str())
             }
         };
@@ -97,18 +98,18 @@ impl Rotations {
         };
         let (event, outcome) = match rotated_to? {
             Rotated::New { former, current } => {
-                let event = event("key.rotated", &due.tenant, by);
+                let event = Event::of_keys("key.rotated", &due.tenant, by);
                 (rotated(event, &former, &current), "ok")
             }
             Rotated::Met(current) => {
-                let event = event("key.rotation.met", &due.tenant, by)
+                let event = Event::of_keys("key.rotation.met", &due.tenant, by)
                     .field("provider", current.provider.as_str())
                     .field("kek", current.kek.id.as_str());
                 (event, "met")
             }
         };
         let event = event.field("due", crate::api::time(due.schedule.due_ms));
-        self.conclude(event).await;
+        self.audit.conclude(event).await;
         Ok(outcome)
     }
 

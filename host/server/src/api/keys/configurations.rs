@@ -265,7 +265,7 @@ impl Attempt<'_> {
             Ok(made) => made,
             Err(error) => {
                 let problem = Problem::from(error);
-                self.app.conclude(event, Some(&problem), self.info).await;
+                self.app.conclude(event, Some(&problem)).await;
                 return Err(problem);
             }
         };
@@ -275,7 +275,7 @@ impl Attempt<'_> {
         if let Some(kek) = &made.kek {
             event = event.field("kek", kek.id.as_str());
         }
-        self.app.conclude(event, None, self.info).await;
+        self.app.conclude(event, None).await;
         Ok(private(Json(RecordingEncryptionConfiguration {
             warnings: made.warnings,
             ..RecordingEncryptionConfiguration::from(&made.configuration)

@@ -104,7 +104,7 @@ pub(crate) async fn disable(
             }
             Err(error) => {
                 let problem = Problem::of_switching(error);
-                app.conclude(event, Some(&problem), &info).await;
+                app.conclude(event, Some(&problem)).await;
                 Err(problem)
             }
         }
@@ -142,7 +142,7 @@ pub(crate) async fn enable(
         let enabled = app.keyring().enable_kek(&tenant, &provider, &kek).await;
         let enabled = enabled.map_err(Problem::of_switching);
         let event = event.renamed("key.enabled");
-        app.conclude(event, enabled.as_ref().err(), &info).await;
+        app.conclude(event, enabled.as_ref().err()).await;
         Ok(private(Json(EncryptionKey::new(&enabled?, None))))
     })
     .await

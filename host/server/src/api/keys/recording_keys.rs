@@ -109,12 +109,12 @@ async fn registered(
         Ok(kek) => kek,
         Err(error) => {
             let problem = Problem::from(error);
-            app.conclude(event, Some(&problem), &info).await;
+            app.conclude(event, Some(&problem)).await;
             return Err(problem);
         }
     };
     let event = event.field("algorithm", kek.algorithm.clone());
-    app.conclude(event, None, &info).await;
+    app.conclude(event, None).await;
     let record = KekRecord {
         provider: configuration.provider.clone(),
         kek,
