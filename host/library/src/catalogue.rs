@@ -22,6 +22,9 @@ pub use rewrap::{
 /// Everything the server asks of a database.
 #[async_trait]
 pub trait Catalogue: KekStore + RewrapStore {
+    /// Writes what is pending and closes every connection, here and in every clone.
+    async fn close(&self);
+
     /// Adds a tenant. [`Error::Exists`] where the id is taken.
     async fn add_tenant(&self, tenant: &Tenant) -> Result<(), Error>;
     /// One tenant.

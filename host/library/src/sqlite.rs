@@ -148,12 +148,6 @@ impl SqliteCatalogue {
         self.audit.append(events, audit::After::Anything).await
     }
 
-    /// Writes what is pending and closes every connection.
-    pub async fn close(&self) {
-        self.read.close().await;
-        self.write.close().await;
-    }
-
     /// The number that stands for a tenant in this database. It never changes, so it is kept.
     async fn tenant_key(&self, tenant: &TenantId) -> Result<Option<i64>, Error> {
         let known = {
@@ -192,6 +186,11 @@ impl SqliteCatalogue {
 
 #[async_trait]
 impl Catalogue for SqliteCatalogue {
+    async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+
     async fn add_tenant(&self, tenant: &Tenant) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO tenant (id, name, policy, provider, created_ms) VALUES (?, ?, ?, ?, ?)",

@@ -220,6 +220,8 @@ impl BoundServer {
         rewrapping.abort();
         self.app.plays().end(Ending::All).await;
         phase.send_replace(Phase::Cut);
+        // What is pending goes into the database's one file: that is what gets copied meanwhile.
+        self.app.catalogue().close().await;
     }
 }
 

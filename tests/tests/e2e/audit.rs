@@ -91,7 +91,9 @@ async fn a_full_disk_means_that_nothing_is_unwrapped() -> anyhow::Result<()> {
     let data = folder.path().join("data");
     Demo::start(&data)?.stop()?;
     let limited = folder.path().join("keyreel-on-a-small-disk");
-    let kib = std::fs::metadata(data.join("catalogue.sqlite"))?.len() / 1024 + 300;
+    // A limit of a file's size: room for 300 KiB more than the database has, its log included.
+    let size = |name: &str| std::fs::metadata(data.join(name)).map_or(0, |file| file.len());
+    let kib = (size("catalogue.sqlite") + size("catalogue.sqlite-wal")) / 1024 + 300;
     let script = format!(
         "#!/bin/bash\ntrap '' XFSZ\nulimit -f {kib}\nexec {} \"$@\"\n",
         program().canonicalize()?.display()
