@@ -26,6 +26,7 @@ use crate::settings::KeyringSettings;
 use crate::stats::{Counters, KeyringStats};
 use crate::vault::Vault;
 
+mod destroy;
 mod rewrap;
 mod rotate;
 mod save;

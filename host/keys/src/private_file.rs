@@ -40,6 +40,22 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
+/// A file to be locked, made where there is none.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Whether `path` is what an interrupted write left.
+pub(crate) fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.windows(5).any(|window| window == b".tmp-")
+}
+
 /// What the names of temporary files of `path` begin with.
 pub(crate) fn temporary_prefix(path: &Path) -> OsString {
     let mut name = path.file_name().unwrap_or_default().to_owned();

@@ -74,6 +74,14 @@ pub enum VaultError {
         /// The key's name.
         name: String,
     },
+    /// What the key was sealed under was destroyed.
+    #[error("the private key {name:?} of tenant {tenant} was destroyed")]
+    Destroyed {
+        /// The tenant.
+        tenant: TenantId,
+        /// The key's name.
+        name: String,
+    },
     /// The tenant has no such configuration of this provider.
     #[error("tenant {tenant} has no key configuration {id:?} of this provider")]
     NoConfiguration {

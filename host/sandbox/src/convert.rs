@@ -166,6 +166,7 @@ pub(crate) fn error_to_guest(error: &ProviderError) -> types::Error {
 pub(crate) fn vault_error(error: &VaultError) -> ProviderError {
     let (class, code) = match error {
         VaultError::NoRoot { .. } => (ErrorClass::NotFound, "vault.no-root"),
+        VaultError::Destroyed { .. } => (ErrorClass::NotFound, "vault.destroyed"),
         VaultError::NoConfiguration { .. } => (ErrorClass::Config, "vault.no-configuration"),
         VaultError::Damaged { .. } => (ErrorClass::Internal, "vault.damaged"),
         VaultError::Store(_) => (ErrorClass::Unavailable, "vault.store"),

@@ -82,6 +82,13 @@ impl Keyring {
             }
         }
         crash::point("retire.done");
+        if let Some(vault) = &inner.vault {
+            // Should it fail, the key opens nothing here all the same.
+            let keks = [(provider.clone(), kek.clone())];
+            if let Err(error) = vault.destroy_private_keys(&tenant, &keks).await {
+                tracing::warn!(%tenant, %kek, %error, "what sealed a retired key is still there");
+            }
+        }
         if lost > 0 {
             self.purge(&tenant);
         } else {

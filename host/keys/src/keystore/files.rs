@@ -89,7 +89,8 @@ fn judge(path: &Path, metadata: &std::fs::Metadata, kind: Kind) -> Result<(), Ke
     Ok(())
 }
 
-fn destroy_one(path: &Path) -> io::Result<bool> {
+/// Overwrites and unlinks `path` alone; says whether it was there.
+pub(super) fn destroy_one(path: &Path) -> io::Result<bool> {
     let mut file = match OpenOptions::new().write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use keyreel_format::wrap::{PrivateKey, WrapAlgorithm};
-use keyreel_format::{ProviderId, TenantId};
+use keyreel_format::{KekId, ProviderId, TenantId};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
@@ -70,6 +70,47 @@ impl Vault {
         Ok((name.name, sealed))
     }
 
+    /// Destroys what opens private KEKs of `tenant`, for good once the keystore's next epoch has
+    /// begun: see [`Keystore::destroy_kek_keys`].
+    ///
+    /// # Errors
+    /// The tenant has no root, or the keystore fails.
+    pub async fn destroy_private_keys(
+        &self,
+        tenant: &TenantId,
+        keks: &[(ProviderId, KekId)],
+    ) -> Result<(), VaultError> {
+        let (keystore, owner) = (self.keystore.clone(), tenant.clone());
+        let names: Vec<_> = keks
+            .iter()
+            .map(|(provider, id)| (provider.clone(), id.to_string()))
+            .collect();
+        off_thread(move || Ok(keystore.destroy_kek_keys(&owner, &names)?)).await?;
+        self.purge(tenant);
+        Ok(())
+    }
+
+    /// Destroys the root of `tenant`, and with it all that is sealed for it; for good once the
+    /// keystore's next epoch has begun.
+    ///
+    /// # Errors
+    /// The keystore fails. Calling it again goes on where it failed.
+    pub async fn destroy_root(&self, tenant: &TenantId) -> Result<(), VaultError> {
+        let (keystore, owner) = (self.keystore.clone(), tenant.clone());
+        off_thread(move || Ok(keystore.destroy_root(&owner).map(drop)?)).await?;
+        self.purge(tenant);
+        Ok(())
+    }
+
+    /// Begins the keystore's next epoch: see [`Keystore::begin_epoch`].
+    ///
+    /// # Errors
+    /// The keystore fails. Calling it again goes on where it failed.
+    pub async fn begin_epoch(&self) -> Result<u64, VaultError> {
+        let keystore = self.keystore.clone();
+        off_thread(move || Ok(keystore.begin_epoch()?)).await
+    }
+
     /// Forgets every opened key of `tenant`. What is being opened now is not kept either.
     pub fn purge(&self, tenant: &TenantId) {
         let epoch = self.purges.purge(tenant);
@@ -117,7 +158,11 @@ impl Vault {
         let (keystore, name) = (self.keystore.clone(), name.clone());
         let algorithm = algorithm.to_owned();
         off_thread(move || {
-            let key = sealing_key(&keystore, &name.tenant)?;
+            let key = match algorithm.as_str() {
+                SECRET => sealing_key(&keystore, &name.tenant)?,
+                // One of its own: it can be destroyed without the others.
+                _ => keystore.make_kek_key(&name.tenant, &name.provider, &name.name)?,
+            };
             let sealed = aead::seal(&key, &name.aad(&algorithm), &secret)
                 .map_err(|_| KeystoreError::Cryptography)
                 .map_err(VaultError::from)?;
@@ -134,7 +179,16 @@ impl Vault {
     ) -> Result<T, VaultError> {
         let (keystore, name) = (self.keystore.clone(), name.clone());
         off_thread(move || {
-            let key = sealing_key(&keystore, &name.tenant)?;
+            let key = match sealed.algorithm.as_str() {
+                SECRET => Some(sealing_key(&keystore, &name.tenant)?),
+                _ => keystore.kek_key(&name.tenant, &name.provider, &name.name)?,
+            };
+            let Some(key) = key else {
+                return Err(VaultError::Destroyed {
+                    tenant: name.tenant,
+                    name: name.name,
+                });
+            };
             aead::open(&key, &name.aad(&sealed.algorithm), &sealed.sealed)
                 .ok()
                 .and_then(|opened| parse(&sealed.algorithm, opened))

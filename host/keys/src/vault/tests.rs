@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyreel_format::wrap::{PrivateKey, WrapAlgorithm};
-use keyreel_format::{ProviderId, TenantId};
+use keyreel_format::{KekId, ProviderId, TenantId};
 
 use super::{TenantVault, Vault, VaultError};
 use crate::kek::{KekStore, SealedKey, StoreError};
@@ -145,6 +145,10 @@ async fn a_sealed_key_opens_nowhere_else() {
         f.store
             .plant_sealed_key(tenant, provider, name, key.clone());
         let opened = f.vault.private_key(tenant, provider, name).await;
+        assert!(opened.is_err(), "{tenant} {provider} {name}");
+        // Nor where there is such a key.
+        f.keystore.make_kek_key(tenant, provider, name).unwrap();
+        let opened = f.vault.private_key(tenant, provider, name).await;
         assert!(
             matches!(opened, Err(VaultError::Damaged { .. })),
             "{tenant} {provider} {name}"
@@ -157,6 +161,26 @@ async fn a_sealed_key_opens_nowhere_else() {
             .unwrap()
             .is_some()
     );
+}
+
+#[tokio::test]
+async fn a_destroyed_key_opens_nothing_and_leaves_the_others() {
+    let f = Fixture::new();
+    f.keep("kek/1", HPKE).await;
+    f.keep("kek/2", HPKE).await;
+    let name = KekId::parse("kek/1").unwrap();
+    let keks = [(f.managed.clone(), name)];
+    // Once more is no error.
+    for _ in 0..2 {
+        f.vault.destroy_private_keys(&f.acme, &keks).await.unwrap();
+        f.vault.begin_epoch().await.unwrap();
+    }
+    for vault in [&f.vault, &f.restarted()] {
+        let gone = vault.private_key(&f.acme, &f.managed, "kek/1").await;
+        assert!(matches!(gone, Err(VaultError::Destroyed { .. })));
+        let kept = vault.private_key(&f.acme, &f.managed, "kek/2").await;
+        assert!(kept.unwrap().is_some());
+    }
 }
 
 #[tokio::test]
