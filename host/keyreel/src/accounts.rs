@@ -162,6 +162,10 @@ pub(crate) async fn make_tenant(
     name: &str,
     policy: Policy,
 ) -> anyhow::Result<()> {
+    if parts.catalogue.destroyed_ms(id).await?.is_some() {
+        let message = format!("the tenant {id} was destroyed: its id is never used again");
+        return Err(Usage::new(message).into());
+    }
     if parts.keystore.root(id).is_err() {
         parts.keystore.create_root(id)?;
     }

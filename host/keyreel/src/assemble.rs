@@ -49,9 +49,7 @@ impl Parts {
     /// # Errors
     /// As [`Parts::assemble`].
     pub(crate) async fn assemble_new(config: &Config, extra: &Extra) -> anyhow::Result<Self> {
-        let files = &config.keystore;
-        let keystore = Keystore::open_or_create(&files.directory, &files.master_key_file)
-            .context("the keystore")?;
+        let keystore = config.keystore.open_or_create().context("the keystore")?;
         Self::with_keystore(config, keystore, extra).await
     }
 
@@ -133,9 +131,7 @@ pub(crate) async fn sqlite(config: &Config) -> anyhow::Result<SqliteCatalogue> {
 /// # Errors
 /// It cannot be opened; the message says what to do.
 pub(crate) fn keystore(config: &Config) -> anyhow::Result<Keystore> {
-    let files = &config.keystore;
-    let opened = Keystore::open(&files.directory, &files.master_key_file);
-    Ok(opened.map_err(|source| {
+    Ok(config.keystore.open().map_err(|source| {
         Usage::with_hint(
             format!("the keystore: {source}"),
             "`keyreel keystore init` makes a new one, for a new installation",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Subcommand;
-use keyreel_keys::{DekTtl, KeyringSettings};
+use keyreel_keys::{DekTtl, KeyringSettings, Keystore, KeystoreError};
 use keyreel_server::settings;
 
 use crate::ConfigFile;
@@ -50,6 +50,9 @@ pub(crate) struct Config {
     /// How the server ends.
     #[serde(default)]
     pub(crate) shutdown: settings::ShutdownSettings,
+    /// Crypto-shredding.
+    #[serde(default)]
+    pub(crate) destruction: settings::DestructionSettings,
     /// What it writes to stderr.
     #[serde(default)]
     pub(crate) log: Log,
@@ -76,6 +79,10 @@ pub(crate) struct KeystoreFiles {
     pub(crate) directory: PathBuf,
     /// The master key: 32 bytes, or 64 hexadecimal digits, mode 0600.
     pub(crate) master_key_file: PathBuf,
+    /// The keystore's epoch key, mode 0600, which the program writes; beside the master key unless
+    /// it is said here. Keep its copies where the old ones can be destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch_key_file: Option<PathBuf>,
 }
 
 /// Unwrapping: how long a DEK is kept, how long a key provider may take, how many calls at once.
@@ -183,6 +190,26 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+impl KeystoreFiles {
+    /// Opens it.
+    pub(crate) fn open(&self) -> Result<Keystore, KeystoreError> {
+        let (directory, master) = (&self.directory, &self.master_key_file);
+        match &self.epoch_key_file {
+            Some(epoch) => Keystore::open_with(directory, master, epoch),
+            None => Keystore::open(directory, master),
+        }
+    }
+
+    /// Opens it, or makes an empty one where there is nothing.
+    pub(crate) fn open_or_create(&self) -> Result<Keystore, KeystoreError> {
+        let (directory, master) = (&self.directory, &self.master_key_file);
+        match &self.epoch_key_file {
+            Some(epoch) => Keystore::open_or_create_with(directory, master, epoch),
+            None => Keystore::open_or_create(directory, master),
+        }
+    }
+}
+
 impl Config {
     /// Reads `file`.
     ///
@@ -215,6 +242,9 @@ impl Config {
         for path in paths {
             *path = folder.join(&*path);
         }
+        if let Some(path) = &mut self.keystore.epoch_key_file {
+            *path = folder.join(&*path);
+        }
         if let Some(tls) = &mut self.tls {
             tls.certificate_file = folder.join(&tls.certificate_file);
             tls.key_file = folder.join(&tls.key_file);
@@ -235,6 +265,7 @@ impl Config {
             playback: self.playback.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits.clone(),
+            destruction: self.destruction.clone(),
             shutdown: self.shutdown.clone(),
         }
     }

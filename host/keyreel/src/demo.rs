@@ -80,6 +80,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let samples = Samples::embedded()?;
     for tenant in samples.tenants() {
+        if parts.catalogue.destroyed_ms(&tenant.id).await?.is_some() {
+            continue;
+        }
         tenants::prepare(&parts, tenant, &services, kms_key.as_deref())
             .await
             .with_context(|| format!("the demo's tenant {}", tenant.id))?;

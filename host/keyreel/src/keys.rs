@@ -3,6 +3,7 @@
 //! Not for: registering key services and their keys: that is the API's.
 
 mod rewrap;
+mod shred;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
@@ -31,6 +32,14 @@ pub(crate) enum Command {
     /// Retires a key that no recording needs any more: it opens nothing, and its private half is
     /// deleted.
     Retire(rewrap::RetireArgs),
+    /// Destroys a tenant, a key or recordings in every copy there is, backups included, and
+    /// certifies it.
+    Shred(shred::Shred),
+    /// Lists what was destroyed or is to be, newest first, one JSON object a line.
+    Destructions(shred::Destructions),
+    /// Certificates of destruction.
+    #[command(subcommand)]
+    Certificate(shred::CertificateCommand),
 }
 
 #[derive(clap::Args)]
@@ -137,6 +146,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Rewrap(args) => rewrap::rewrap(args).await,
         Command::Retire(args) => rewrap::retire(args).await,
+        Command::Shred(args) => shred::shred(args).await,
+        Command::Destructions(args) => shred::destructions(args).await,
+        Command::Certificate(command) => shred::certificate(command).await,
     }
 }
 

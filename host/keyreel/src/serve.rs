@@ -6,11 +6,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use keyreel_keys::Keystore;
+use keyreel_library::destruction::CertificateKey;
 use keyreel_server::{BoundServer, BuildInfo, GrantKey, ReadyCheck, Server, ServerParts, Shutdown};
 use tracing_subscriber::EnvFilter;
 
 use crate::ConfigFile;
-use crate::assemble::Parts;
+use crate::assemble::{self, Parts};
 use crate::config::{Config, Log, LogFormat};
 use crate::output::{self, Usage};
 use crate::providers::Extra;
@@ -91,6 +92,7 @@ pub(crate) async fn bind(config: &Config, parts: Parts) -> anyhow::Result<BoundS
         .providers()
         .map(|(id, description)| (id.clone(), description.clone()))
         .collect();
+    let certificate_key = CertificateKey::new(assemble::audit_key(&parts.keystore)?);
     let server = ServerParts {
         catalogue: parts.catalogue,
         objects: parts.objects,
@@ -98,6 +100,7 @@ pub(crate) async fn bind(config: &Config, parts: Parts) -> anyhow::Result<BoundS
         registrar: Some(parts.registrar),
         clock: parts.clock,
         grant_key: GrantKey::new(&grant_key),
+        certificate_key,
         settings: config.server(),
         build: BuildInfo {
             version: env!("CARGO_PKG_VERSION"),

@@ -140,6 +140,11 @@ impl AuditKey {
         &self.public
     }
 
+    /// Signs a text that begins with what it is, and as none of the chain's does.
+    pub(crate) fn sign_message(&self, text: &[u8]) -> Vec<u8> {
+        self.pair.sign(text).as_ref().to_vec()
+    }
+
     /// Signs that the chain ends here.
     #[must_use]
     pub fn sign(&self, seq: u64, at_ms: u64, hash: [u8; 32]) -> SignedHead {
@@ -195,6 +200,12 @@ impl AuditPublicKey {
     #[must_use]
     pub fn signed_checkpoint(&self, checkpoint: &SignedHead) -> bool {
         self.verifies(LABEL_CHECKPOINT, checkpoint)
+    }
+
+    /// Whether this key signed `text`.
+    pub(crate) fn signed_message(&self, text: &[u8], signature: &[u8]) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, self.bytes);
+        key.verify(text, signature).is_ok()
     }
 
     fn verifies(&self, label: &[u8], head: &SignedHead) -> bool {

@@ -13,15 +13,20 @@ use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditLink};
 use crate::rotation::{DueRotation, RotationSchedule};
 
+mod destruction;
 mod rewrap;
 
+pub use destruction::{
+    Destruction, DestructionNote, DestructionPlan, DestructionScope, DestructionState,
+    DestructionStore, Doomed, DoomedKey,
+};
 pub use rewrap::{
     KekCount, Lease, NextGeneration, RewrapJob, RewrapNote, RewrapState, RewrapStore, SlotMac,
 };
 
 /// Everything the server asks of a database.
 #[async_trait]
-pub trait Catalogue: KekStore + RewrapStore {
+pub trait Catalogue: KekStore + RewrapStore + DestructionStore {
     /// Writes what is pending and closes every connection, here and in every clone.
     async fn close(&self);
 

@@ -7,6 +7,7 @@ mod catalogue;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod content;
+pub mod destruction;
 mod error;
 mod head;
 pub mod import;
@@ -19,9 +20,10 @@ mod sqlite;
 
 pub use catalogue::{
     AuditEvent, AuditQuery, AuditRecord, AuditScope, Catalogue, Channel, Credential,
-    CredentialKind, Details, KekCount, Lease, Media, NextGeneration, Page, Part, Recording,
-    RecordingQuery, RewrapJob, RewrapNote, RewrapState, RewrapStore, Role, SlotMac, Span, Tenant,
-    User,
+    CredentialKind, Destruction, DestructionNote, DestructionPlan, DestructionScope,
+    DestructionState, DestructionStore, Details, Doomed, DoomedKey, KekCount, Lease, Media,
+    NextGeneration, Page, Part, Recording, RecordingQuery, RewrapJob, RewrapNote, RewrapState,
+    RewrapStore, Role, SlotMac, Span, Tenant, User,
 };
 pub use error::Error;
 pub use head::{Head, key_record_path, read_key_record};

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod cursor;
+mod destruction;
 mod keks;
 mod recordings;
 mod rewrap;

@@ -111,6 +111,12 @@ fn documented() -> OpenApiRouter<App> {
             keys::rewrap::stop
         ))
         .routes(routes!(keys::retire::retire))
+        .routes(routes!(keys::destruction::list, keys::destruction::create))
+        .routes(routes!(keys::destruction::preview))
+        .routes(routes!(keys::destruction::confirm))
+        .routes(routes!(keys::destruction::cancel))
+        .routes(routes!(keys::destruction::resume))
+        .routes(routes!(keys::destruction::certificate))
 }
 
 #[derive(utoipa::OpenApi)]

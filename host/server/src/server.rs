@@ -10,6 +10,7 @@ use axum::middleware;
 use futures::StreamExt as _;
 use keyreel_format::ProviderId;
 use keyreel_keys::{Clock, Keyring, ProviderDescription, Registrar};
+use keyreel_library::destruction::CertificateKey;
 use keyreel_library::{Catalogue, Objects};
 use keyreel_net::{Acceptor, TlsError};
 use tokio::net::TcpListener;
@@ -42,6 +43,8 @@ pub struct ServerParts {
     pub clock: Arc<dyn Clock>,
     /// Signs playback grants. The same on every node.
     pub grant_key: GrantKey,
+    /// Signs certificates of destruction. The same on every node.
+    pub certificate_key: CertificateKey,
     /// What it was told.
     pub settings: Settings,
     /// Which build it is.
@@ -178,6 +181,9 @@ impl BoundServer {
         let mut rotating = tokio::spawn(rotation::run(rotations, phases.clone()));
         let rewrapper = self.app.rewrapper().clone();
         let rewrapping = tokio::spawn(async move { rewrapper.work().await });
+        let destroyer = self.app.destroyer().clone();
+        let destroying = tokio::spawn(async move { destroyer.work().await });
+        let forgetting = tokio::spawn(forget_with_others(self.app.clone()));
         let accepting = Accepting {
             listener: self.listener,
             tls: self.tls,
@@ -218,6 +224,8 @@ impl BoundServer {
         }
         // Wherever it stands: another node goes on with it, or this one when it is back.
         rewrapping.abort();
+        destroying.abort();
+        forgetting.abort();
         self.app.plays().end(Ending::All).await;
         phase.send_replace(Phase::Cut);
         // What is pending goes into the database's one file: that is what gets copied meanwhile.
@@ -264,6 +272,23 @@ async fn watch_purges(app: App) {
     }
 }
 
+/// Forgets a tenant's keys when another process, a node or a command, says that all are to.
+async fn forget_with_others(app: App) {
+    let mut last = None;
+    loop {
+        match app.catalogue().purges_after(last).await {
+            Ok((seq, tenants)) => {
+                for tenant in tenants {
+                    app.keyring().purge(&tenant);
+                }
+                last = Some(seq);
+            }
+            Err(error) => tracing::warn!(%error, "no word of purges from the catalogue"),
+        }
+        tokio::time::sleep(HEAR_EVERY).await;
+    }
+}
+
 /// Cuts streams whose listeners may no longer listen, and ends plays.
 async fn watch_plays(app: App) {
     loop {
@@ -296,6 +321,7 @@ async fn cut_refused(app: &App, plays: Vec<Arc<Play>>) {
 
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+const HEAR_EVERY: Duration = Duration::from_millis(500);
 /// For the catalogue to say whether a credential still stands.
 const CHECK_LIMIT: Duration = Duration::from_secs(2);
 const CHECKS_AT_ONCE: usize = 16;

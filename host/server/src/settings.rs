@@ -2,6 +2,7 @@
 //! misspelt limit that is silently ignored is no limit.
 //! Not for: reading the file (see the binary), nor the settings of other crates.
 
+mod destruction;
 mod limits;
 mod network;
 mod playback;
@@ -10,6 +11,7 @@ mod sessions;
 mod shutdown;
 mod tls;
 
+pub use destruction::DestructionSettings;
 pub use limits::LimitSettings;
 pub use network::{InvalidNetwork, Network};
 pub use playback::PlaybackSettings;
@@ -36,6 +38,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// How it ends.
     pub shutdown: ShutdownSettings,
+    /// Crypto-shredding.
+    pub destruction: DestructionSettings,
 }
 
 /// A setting that is out of its range.

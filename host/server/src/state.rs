@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use keyreel_format::{ProviderId, RecordingId, TenantId};
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
+use keyreel_library::destruction::{Destroyer, DestroyerParts};
 use keyreel_library::{Catalogue, Ingest, Objects, Recording, Rewrapper};
 use moka::future::Cache;
 
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     rotations: Rotations,
     ingest: Ingest,
     rewrapper: Rewrapper,
+    destroyer: Destroyer,
     uploads: Places,
 }
 
@@ -55,11 +57,18 @@ impl Shared {
             keyring,
             clock,
             grant_key,
+            certificate_key,
             settings,
             ..
         } = parts;
         let audit = AuditLog::new(catalogue.clone(), clock.clone());
         let idle = settings.playback.idle();
+        let rewrapper = Rewrapper::new(
+            catalogue.clone(),
+            objects.clone(),
+            keyring.clone(),
+            clock.clone(),
+        );
         Self {
             door: Door::new(catalogue.clone(), clock.clone(), &settings),
             keys: Keys::new(parts.registrar),
@@ -71,12 +80,16 @@ impl Shared {
                 keyring.clone(),
                 clock.clone(),
             ),
-            rewrapper: Rewrapper::new(
-                catalogue.clone(),
-                objects.clone(),
-                keyring.clone(),
-                clock.clone(),
-            ),
+            destroyer: Destroyer::new(DestroyerParts {
+                catalogue: catalogue.clone(),
+                objects: objects.clone(),
+                keyring: keyring.clone(),
+                rewrapper: rewrapper.clone(),
+                clock: clock.clone(),
+                key: certificate_key,
+                two_people: settings.destruction.two_people,
+            }),
+            rewrapper,
             uploads: Places::new(&settings.limits),
             plays: Plays::new(
                 audit.clone(),
@@ -163,6 +176,11 @@ impl Shared {
     /// Moves recordings to the current KEK.
     pub(crate) fn rewrapper(&self) -> &Rewrapper {
         &self.rewrapper
+    }
+
+    /// Destroys keys.
+    pub(crate) fn destroyer(&self) -> &Destroyer {
+        &self.destroyer
     }
 
     /// Places for recordings that come in at once.

@@ -9,5 +9,6 @@ mod ranges;
 mod revocation;
 mod rewrap;
 mod rotation;
+mod shred;
 mod start;
 mod tampering;

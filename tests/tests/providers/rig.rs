@@ -24,6 +24,8 @@ use keyreel_keys::{
     NewConfiguration, OwnersKey, Policy, Registrar, SystemClock, Vault, generate_master_key,
 };
 use keyreel_kms_stand_in::KmsStandIn;
+use keyreel_library::audit_chain::AuditKey;
+use keyreel_library::destruction::CertificateKey;
 use keyreel_library::{
     AuditEvent, AuditQuery, Catalogue, Details, Media, Objects, Part, Recording, Role,
     SqliteCatalogue, Tenant,
@@ -295,6 +297,7 @@ impl Rig {
             registrar: Some(registrar),
             clock: clock.clone(),
             grant_key: GrantKey::new(&[7; 32]),
+            certificate_key: CertificateKey::new(AuditKey::from_seed(&[8; 32])?),
             settings,
             build: BuildInfo {
                 version: "0.0.0",

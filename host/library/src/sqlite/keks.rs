@@ -327,7 +327,7 @@ pub(super) async fn make_current(
 
 /// The log holds what the pages held before: it goes too. A reader that is in its way is not waited
 /// for, since everybody who writes waits as well: it is folded in later then.
-async fn empty_log(write: &mut SqliteConnection) {
+pub(super) async fn empty_log(write: &mut SqliteConnection) {
     let emptied = async {
         sqlx::query("PRAGMA busy_timeout = 200")
             .execute(&mut *write)

@@ -3,6 +3,7 @@
 //! Not for: trying what is registered (see `keyreel_keys::Registrar`).
 
 pub(crate) mod configurations;
+pub(crate) mod destruction;
 mod model;
 pub(crate) mod overview;
 mod pages;

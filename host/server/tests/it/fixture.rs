@@ -14,6 +14,8 @@ use keyreel_keys::{
     KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Keystore, Policy, Registrar, Vault,
     Wrapped, generate_master_key,
 };
+use keyreel_library::audit_chain::AuditKey;
+use keyreel_library::destruction::CertificateKey;
 use keyreel_library::{
     AuditEvent, AuditQuery, Catalogue, Channel, Details, Media, Objects, Part, Recording, Role,
     SqliteCatalogue, Tenant, User,
@@ -171,6 +173,7 @@ impl Fixture {
             registrar: Some(Registrar::new(&keyring, vault)),
             clock: clock.clone(),
             grant_key: GrantKey::new(&[7; 32]),
+            certificate_key: CertificateKey::new(AuditKey::from_seed(&[8; 32]).unwrap()),
             settings,
             build: BuildInfo {
                 version: "0.0.0",

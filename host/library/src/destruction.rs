@@ -1,0 +1,431 @@
+//! Crypto-shredding: keys destroyed in every copy there is of them, so that what they protect opens
+//! nowhere any more, backups included; what they protected taken out; and a signed certificate.
+//!
+//! ```text
+//! asked for ─▶ confirmed, where two people are needed ─▶ whichever node claims it (`run`):
+//!   tenant      retired in the catalogue ─▶ root destroyed ─▶ new epoch ─▶ recordings, objects gone
+//!   KEK         retired                  ─▶ its key destroyed ─▶ new epoch ─▶ recordings, objects gone
+//!   recordings  gone ─▶ all others under their KEKs re-wrapped ─▶ as KEK, for each they were under
+//!   ─▶ certificate
+//! ```
+//! Each step can be done twice: killed at any moment, the next node that claims it goes on.
+//! "Epoch" is the keystore's: see `keyreel_keys::Keystore::begin_epoch`. The method is what NIST
+//! SP 800-88 calls cryptographic erase.
+//! Not for: who may ask (see `keyreel-server`).
+
+mod certificate;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyreel_format::{RecordingId, TenantId};
+use keyreel_keys::{Clock, KekState, Keyring};
+use serde_json::Value;
+use uuid::Uuid;
+
+pub use certificate::{Certificate, CertificateKey, verify_certificate};
+
+use crate::catalogue::{
+    AuditEvent, Catalogue, Destruction, DestructionScope, DestructionState, Lease,
+};
+use crate::rewrap::{By, Rewrapper};
+use crate::{Error, Objects};
+
+/// How many recordings one destruction may name.
+pub const MAX_RECORDINGS: usize = 1000;
+/// How long a reason may be.
+pub const MAX_REASON: usize = 1000;
+
+/// How long a node holds a destruction without a word.
+const LEASE: Duration = Duration::from_secs(60);
+/// How often a node looks for destructions that nobody holds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Destroys. Cheap to clone.
+#[derive(Clone)]
+pub struct Destroyer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    catalogue: Arc<dyn Catalogue>,
+    objects: Objects,
+    keyring: Arc<Keyring>,
+    rewrapper: Rewrapper,
+    clock: Arc<dyn Clock>,
+    key: CertificateKey,
+    /// Names this process in the catalogue.
+    owner: String,
+    /// Whether somebody else has to confirm what somebody asked for.
+    two_people: bool,
+}
+
+/// What a [`Destroyer`] is made of.
+pub struct DestroyerParts {
+    /// Where destructions are written down.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// Where recordings lie.
+    pub objects: Objects,
+    /// Whose keys are destroyed.
+    pub keyring: Arc<Keyring>,
+    /// Moves recordings that stay away from keys that go.
+    pub rewrapper: Rewrapper,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Signs certificates.
+    pub key: CertificateKey,
+    /// Whether somebody else has to confirm what somebody asked for.
+    pub two_people: bool,
+}
+
+/// Why a destruction was not begun, confirmed or called off.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DestructionError {
+    /// What was typed is not what would have confirmed it.
+    #[error("type exactly: {expected}")]
+    NotConfirmed {
+        /// What would have.
+        expected: String,
+    },
+    /// There is no such tenant, key or recording.
+    #[error("there is no {what}")]
+    Unknown {
+        /// What was named.
+        what: String,
+    },
+    /// New recordings are sealed with that key.
+    #[error("{kek} is the current key: rotate first")]
+    Current {
+        /// Which.
+        kek: String,
+    },
+    /// It is not in a state in which that can be done.
+    #[error("it is {state} by now")]
+    State {
+        /// In which it is.
+        state: &'static str,
+    },
+    /// Another destruction of this tenant has not ended.
+    #[error("another destruction of {tenant} has not ended")]
+    Busy {
+        /// Whose.
+        tenant: TenantId,
+    },
+    /// Whoever asked for it cannot confirm it.
+    #[error("whoever asked for it cannot confirm it: another administrator has to")]
+    SamePerson,
+    /// The reason is missing or too long, or too many recordings are named.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalogue(#[from] Error),
+}
+
+impl Destroyer {
+    /// With the parts that it works on.
+    #[must_use]
+    pub fn new(parts: DestroyerParts) -> Self {
+        let DestroyerParts {
+            catalogue,
+            objects,
+            keyring,
+            rewrapper,
+            clock,
+            key,
+            two_people,
+        } = parts;
+        let inner = Inner {
+            catalogue,
+            objects,
+            keyring,
+            rewrapper,
+            clock,
+            key,
+            owner: Uuid::new_v4().to_string(),
+            two_people,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Whether somebody else has to confirm what somebody asked for.
+    #[must_use]
+    pub fn needs_two_people(&self) -> bool {
+        self.inner.two_people
+    }
+
+    /// What has to be typed to have `scope` of `tenant` destroyed: it names the loss.
+    ///
+    /// # Errors
+    /// [`DestructionError::Unknown`], [`DestructionError::Current`], [`DestructionError::Invalid`].
+    pub async fn phrase(
+        &self,
+        tenant: &TenantId,
+        scope: &DestructionScope,
+    ) -> Result<String, DestructionError> {
+        let catalogue = &self.inner.catalogue;
+        let unknown = |what: String| DestructionError::Unknown { what };
+        if catalogue.tenant(tenant).await?.is_none() {
+            return Err(unknown(format!("organisation {tenant}")));
+        }
+        match scope {
+            DestructionScope::Tenant => Ok(format!("destroy {tenant}")),
+            DestructionScope::Key { provider, id } => {
+                let keks = catalogue.keks(tenant).await.map_err(run::store_error)?;
+                let mut keks = keks.iter();
+                let record =
+                    keks.find(|record| record.provider == *provider && record.kek.id == *id);
+                let record = record.ok_or_else(|| unknown(format!("key {id} of {provider}")))?;
+                if record.state == KekState::Current {
+                    return Err(DestructionError::Current {
+                        kek: id.to_string(),
+                    });
+                }
+                let counts = catalogue.recordings_by_kek(tenant).await?;
+                let lost = crate::KekCount::of(&counts, record);
+                Ok(format!("destroy {id} and {lost} recordings"))
+            }
+            DestructionScope::Recordings { ids } => {
+                if ids.is_empty() || ids.len() > MAX_RECORDINGS {
+                    return Err(DestructionError::Invalid("name 1 to 1000 recordings"));
+                }
+                let found = catalogue.doomed(tenant, ids).await?;
+                let is_there =
+                    |id: &RecordingId| found.iter().any(|doomed| doomed.recording == *id);
+                if let Some(missing) = ids.iter().find(|id| !is_there(id)) {
+                    return Err(unknown(format!("recording {missing}")));
+                }
+                Ok(format!("destroy {} recordings", found.len()))
+            }
+        }
+    }
+
+    /// Has something destroyed: `confirm` is what [`Destroyer::phrase`] says, as a person typed it.
+    /// A node that looks for them takes it up (see [`Destroyer::work`]), once somebody else has
+    /// confirmed it where that is needed.
+    ///
+    /// # Errors
+    /// See [`DestructionError`]; nothing is destroyed then.
+    pub async fn request(
+        &self,
+        tenant: &TenantId,
+        scope: DestructionScope,
+        (confirm, reason): (&str, &str),
+        by: &By,
+    ) -> Result<Destruction, DestructionError> {
+        let inner = &self.inner;
+        let reason = reason.trim();
+        if reason.is_empty() || reason.chars().count() > MAX_REASON {
+            return Err(DestructionError::Invalid(
+                "say why, in 1 to 1000 characters: it is in the certificate",
+            ));
+        }
+        let expected = self.phrase(tenant, &scope).await?;
+        if confirm != expected {
+            return Err(DestructionError::NotConfirmed { expected });
+        }
+        let now_ms = inner.clock.now_ms();
+        let state = if inner.two_people {
+            DestructionState::Requested
+        } else {
+            DestructionState::Running
+        };
+        let destruction = Destruction {
+            id: AuditEvent::new("", now_ms, "").id,
+            tenant: tenant.clone(),
+            scope,
+            reason: reason.to_owned(),
+            state,
+            requested_by: by.asker.subject.clone(),
+            requested_ms: now_ms,
+            decided_by: None,
+            decided_ms: None,
+            plan: None,
+            epoch: None,
+            last_error: None,
+            ended_ms: None,
+            certificate: None,
+        };
+        // Before: what is destroyed cannot be brought back to be recorded.
+        let event = inner.event("destruction.requested", &destruction, by);
+        inner.catalogue.append_audit(&[event]).await?;
+        let added = inner.catalogue.add_destruction(&destruction).await;
+        added.map_err(|error| match error {
+            Error::Exists { .. } => DestructionError::Busy {
+                tenant: tenant.clone(),
+            },
+            other => DestructionError::Catalogue(other),
+        })?;
+        Ok(destruction)
+    }
+
+    /// Confirms what somebody else asked for: it begins.
+    ///
+    /// # Errors
+    /// [`DestructionError::SamePerson`], [`DestructionError::State`],
+    /// [`DestructionError::Unknown`]; the catalogue fails.
+    pub async fn confirm(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        by: &By,
+    ) -> Result<Destruction, DestructionError> {
+        let destruction = self.one(tenant, id).await?;
+        if destruction.requested_by == by.asker.subject {
+            return Err(DestructionError::SamePerson);
+        }
+        let step = (DestructionState::Requested, DestructionState::Running);
+        self.decide(destruction, step, "destruction.confirmed", by)
+            .await
+    }
+
+    /// Calls off what nobody has confirmed yet.
+    ///
+    /// # Errors
+    /// As [`Destroyer::confirm`]; whoever asked for it may.
+    pub async fn cancel(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        by: &By,
+    ) -> Result<Destruction, DestructionError> {
+        let destruction = self.one(tenant, id).await?;
+        let step = (DestructionState::Requested, DestructionState::Cancelled);
+        self.decide(destruction, step, "destruction.cancelled", by)
+            .await
+    }
+
+    /// Has one that something was in the way of go on.
+    ///
+    /// # Errors
+    /// As [`Destroyer::confirm`]; whoever asked for it may.
+    pub async fn resume(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        by: &By,
+    ) -> Result<Destruction, DestructionError> {
+        let destruction = self.one(tenant, id).await?;
+        let step = (DestructionState::Halted, DestructionState::Running);
+        self.decide(destruction, step, "destruction.resumed", by)
+            .await
+    }
+
+    /// One of a tenant's.
+    ///
+    /// # Errors
+    /// [`DestructionError::Unknown`]; the catalogue fails.
+    pub async fn one(&self, tenant: &TenantId, id: &str) -> Result<Destruction, DestructionError> {
+        let found = self.inner.catalogue.destruction(tenant, id).await?;
+        found.ok_or_else(|| DestructionError::Unknown {
+            what: "such destruction".to_owned(),
+        })
+    }
+
+    /// All of a tenant's, newest first.
+    ///
+    /// # Errors
+    /// The catalogue fails.
+    pub async fn all(&self, tenant: &TenantId) -> Result<Vec<Destruction>, Error> {
+        self.inner.catalogue.destructions(tenant).await
+    }
+
+    /// Runs one that is to run, here, to its end or until something is in its way. `None`: another
+    /// node holds it, or it does not run.
+    ///
+    /// # Errors
+    /// The catalogue fails: somebody goes on with it later.
+    pub async fn run(&self, id: &str) -> Result<Option<Destruction>, Error> {
+        let inner = &self.inner;
+        let lease = inner.lease();
+        let claimed = inner.catalogue.claim_destruction(Some(id), &lease);
+        match claimed.await? {
+            Some(destruction) => run::run(inner, destruction).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks for destructions that nobody runs, for ever, and runs them one after another.
+    pub async fn work(&self) {
+        let inner = &self.inner;
+        loop {
+            let lease = inner.lease();
+            let claimed = inner.catalogue.claim_destruction(None, &lease);
+            match claimed.await {
+                Ok(Some(destruction)) => {
+                    let (tenant, id) = (destruction.tenant.clone(), destruction.id.clone());
+                    if let Err(error) = run::run(inner, destruction).await {
+                        tracing::warn!(%tenant, id, %error, "a destruction was interrupted");
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "no word of destructions from the catalogue"),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn decide(
+        &self,
+        destruction: Destruction,
+        step: (DestructionState, DestructionState),
+        action: &str,
+        by: &By,
+    ) -> Result<Destruction, DestructionError> {
+        let inner = &self.inner;
+        let state = |state: DestructionState| DestructionError::State {
+            state: state.as_str(),
+        };
+        if destruction.state != step.0 {
+            return Err(state(destruction.state));
+        }
+        let event = inner.event(action, &destruction, by);
+        inner.catalogue.append_audit(&[event]).await?;
+        // Going on is no decision: who confirmed it stays.
+        let subject = (step.0 == DestructionState::Requested).then_some(by.asker.subject.as_str());
+        let (id, now_ms) = (&destruction.id, inner.clock.now_ms());
+        let decided = inner
+            .catalogue
+            .decide_destruction(id, step, subject, now_ms);
+        let decided = decided.await?;
+        let now = self.one(&destruction.tenant, id).await?;
+        if decided {
+            Ok(now)
+        } else {
+            Err(state(now.state))
+        }
+    }
+}
+
+impl Inner {
+    fn lease(&self) -> Lease {
+        let now_ms = self.clock.now_ms();
+        let length = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        Lease {
+            owner: self.owner.clone(),
+            now_ms,
+            until_ms: now_ms.saturating_add(length),
+        }
+    }
+
+    fn event(&self, action: &str, destruction: &Destruction, by: &By) -> AuditEvent {
+        let mut event = AuditEvent::new(action, self.clock.now_ms(), &by.asker.subject);
+        event.tenant = Some(destruction.tenant.clone());
+        event.fields = by.fields();
+        let scope = serde_json::to_value(&destruction.scope).unwrap_or_default();
+        let fields = [
+            ("destruction", Value::from(destruction.id.as_str())),
+            ("scope", scope),
+        ];
+        for (name, value) in fields {
+            event.fields.insert(name.to_owned(), value);
+        }
+        event
+    }
+}
