@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use keyreel_tests::{Client, Demo, keyreel, noise_wave};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Sent in for each of two tenants, beside what the demo has.
@@ -63,7 +63,7 @@ async fn no_backup_brings_back_a_shredded_tenant() -> anyhow::Result<()> {
         .await?;
     assert_eq!(
         (status, &preview["confirm"]),
-        (200, &json!(format!("destroy {tenant}")))
+        (StatusCode::OK, &json!(format!("destroy {tenant}")))
     );
     let mut wanted =
         json!({"scope": {"kind": "tenant"}, "reason": "the contract has ended", "confirm": "yes"});
@@ -89,7 +89,7 @@ async fn no_backup_brings_back_a_shredded_tenant() -> anyhow::Result<()> {
             &json!({"keyConfigurationType": "Native"}),
         )
         .await?;
-    assert!(status >= 400, "nothing new is made for it: {made}");
+    assert!(status.as_u16() >= 400, "nothing new is made for it: {made}");
     certificate(&demo, &tenant, &id)?;
     let verified = run(&demo, &["audit", "verify"])?;
     ok(&verified)?;

@@ -9,35 +9,38 @@ use bytes::{Bytes, BytesMut};
 use keyreel_format::{KekId, ProviderId, Reader, RecordingId, TenantId};
 use keyreel_keys::testing::{Behaviour, LocalProvider, MemoryObserver, Seen};
 use keyreel_keys::{
-    DekRequest, ErrorClass, KekState, KeyError, Keyring, KeyringParts, KeyringSettings, Policy,
-    SystemClock, UnwrapPurpose,
+    DekRequest, ErrorClass, KekState, KeyError, Keyring, KeyringParts, KeyringSettings, Keystore,
+    Policy, SystemClock, UnwrapPurpose, Vault, ensure_master_key,
 };
 use url::Url;
 
 use super::recording::Step;
 use super::*;
+use crate::audit_chain::AuditKey;
 use crate::catalogue::{Details, Media, Part, Recording, RewrapState, RewrapStore as _, Tenant};
 use crate::head::{Head, key_record_path};
 use crate::{Ingest, NewRecording, Objects, SqliteCatalogue};
 
 mod killed;
 
-struct House {
-    folder: PathBuf,
+pub(crate) struct House {
+    pub(crate) folder: PathBuf,
     _temporary: Option<tempfile::TempDir>,
-    catalogue: Arc<SqliteCatalogue>,
-    objects: Objects,
-    keyring: Arc<Keyring>,
+    pub(crate) catalogue: Arc<SqliteCatalogue>,
+    pub(crate) objects: Objects,
+    pub(crate) keyring: Arc<Keyring>,
     provider: Arc<LocalProvider>,
     observer: Arc<MemoryObserver>,
-    tenant: TenantId,
-    managed: ProviderId,
+    pub(crate) tenant: TenantId,
+    pub(crate) managed: ProviderId,
     ingest: Ingest,
-    rewrapper: Rewrapper,
+    pub(crate) rewrapper: Rewrapper,
+    pub(crate) keystore: Arc<Keystore>,
+    pub(crate) audit_seed: [u8; 32],
 }
 
 impl House {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let mut house = Self::at(temporary.path()).await;
         house._temporary = Some(temporary);
@@ -51,16 +54,25 @@ impl House {
         Catalogue::add_tenant(&*house.catalogue, &row)
             .await
             .unwrap();
+        house.keystore.create_root(&house.tenant).unwrap();
         house.rotate().await;
         house
     }
 
     /// With what is in a folder.
-    async fn at(folder: &Path) -> Self {
+    pub(crate) async fn at(folder: &Path) -> Self {
         let url = format!("sqlite://{}", folder.join("catalogue.db").display());
         let catalogue = Arc::new(SqliteCatalogue::open(&url).await.unwrap());
         let managed: ProviderId = "managed".parse().unwrap();
         let tenant: TenantId = "meridian-health".parse().unwrap();
+        let master = folder.join("master");
+        ensure_master_key(&folder.join("keystore"), &master).unwrap();
+        let keystore = Keystore::open_or_create(&folder.join("keystore"), &master).unwrap();
+        let keystore = Arc::new(keystore);
+        let audit_seed = [5; 32];
+        catalogue.sign_audit_with(AuditKey::from_seed(&audit_seed).unwrap());
+        let ttl = KeyringSettings::default().dek_ttl;
+        let vault = Vault::new(keystore.clone(), catalogue.clone(), ttl);
         let provider = Arc::new(LocalProvider::new());
         let observer = Arc::new(MemoryObserver::default());
         let keyring = Arc::new(Keyring::new(KeyringParts {
@@ -69,7 +81,7 @@ impl House {
             observer: observer.clone(),
             clock: Arc::new(SystemClock),
             settings: KeyringSettings::default(),
-            vault: None,
+            vault: Some(Arc::new(vault)),
         }));
         let url = Url::from_directory_path(folder.join("objects")).unwrap();
         let objects = Objects::open(url.as_str()).unwrap();
@@ -90,6 +102,8 @@ impl House {
             managed,
             ingest,
             rewrapper,
+            keystore,
+            audit_seed,
         }
     }
 
@@ -101,7 +115,11 @@ impl House {
     }
 
     /// A recording of two parts.
-    async fn add(&self, id: &str) -> Recording {
+    pub(crate) async fn add(&self, id: &str) -> Recording {
+        self.try_add(id).await.unwrap()
+    }
+
+    pub(crate) async fn try_add(&self, id: &str) -> Result<Recording, Error> {
         let new = NewRecording {
             id: id.parse().unwrap(),
             tenant: self.tenant.clone(),
@@ -115,7 +133,7 @@ impl House {
         };
         let text = text(id);
         let sealed = self.ingest.seal(new, text.as_bytes(), &|_| {}).await;
-        sealed.unwrap().recording
+        Ok(sealed?.recording)
     }
 
     async fn row(&self, id: &RecordingId) -> Recording {
@@ -154,7 +172,7 @@ impl House {
     }
 
     /// Opens all of it, and it is what was sealed.
-    async fn check(&self, id: &RecordingId) -> Recording {
+    pub(crate) async fn check(&self, id: &RecordingId) -> Recording {
         let recording = self.row(id).await;
         let expected = [text(id.as_str()), format!("{{\"said\":\"{id}\"}}")];
         for (part, expected) in recording.parts.iter().zip(expected) {

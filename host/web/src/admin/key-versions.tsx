@@ -60,6 +60,12 @@ function Row({ of: key, configuration, ask }: { of: KeyVersion; configuration: K
             {LABELS[action]}<span class="visually-hidden"> {key.id}</span>
           </button>
         ))}
+        {(key.state === "previous" || key.state === "disabled") && (
+          <button type="button" class="button small" data-testid="destroy-key"
+            onClick={() => ask({ kind: "destroy", scope: { kind: "key", provider: key.provider, id: key.id } })}>
+            Destroy…<span class="visually-hidden"> {key.id}</span>
+          </button>
+        )}
       </td>
     </tr>
   );

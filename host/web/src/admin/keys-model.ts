@@ -2,10 +2,11 @@
    hide the others, and what was shown stays until its successor is here.
    Not for: drawing it, nor for asking whether an action is meant (keys-page.tsx and its parts). */
 import { type Signal, signal } from "@preact/signals";
+import * as destructions from "../api/destructions";
 import * as api from "../api/keys";
 import { type Problem, problemFromError } from "../api/problem";
 import type {
-  KeyConfiguration, KeyProvider, RewrapStatus, RotationSchedule, TenantKeys,
+  Destruction, KeyConfiguration, KeyProvider, RewrapStatus, RotationSchedule, TenantKeys,
 } from "../api/types";
 
 export interface Loaded<T> {
@@ -27,12 +28,14 @@ export class KeysModel {
   readonly configurations = signal<Loaded<KeyConfiguration[]>>(NOTHING);
   readonly schedule = signal<Loaded<RotationSchedule>>(NOTHING);
   readonly rewrap = signal<Loaded<RewrapStatus>>(NOTHING);
+  readonly destructions = signal<Loaded<Destruction[]>>(NOTHING);
   readonly health = signal<Record<string, Health | undefined>>({});
   /* The first and the last look at a running re-wrap: how fast it goes. */
   readonly looks = signal<{ first: Look; last: Look } | null>(null);
 
   private readonly abort = new AbortController();
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private destructionTimer: ReturnType<typeof setTimeout> | undefined;
   /* Counts what was done to the re-wrap: a look from before tells nothing after. */
   private deeds = 0;
 
@@ -40,7 +43,7 @@ export class KeysModel {
 
   /* Everything, at once. */
   async load(): Promise<void> {
-    await Promise.all([this.loadKeys(), this.loadProviders(), this.loadConfigurations(), this.loadRewrap()]);
+    await Promise.all([this.loadKeys(), this.loadProviders(), this.loadConfigurations(), this.loadRewrap(), this.loadDestructions()]);
   }
 
   /* After an action: what it may have changed. */
@@ -92,6 +95,17 @@ export class KeysModel {
     if (deeds === this.deeds) await this.looked(before);
   }
 
+  /* Looks at what is being destroyed, and again every second while it is. */
+  async loadDestructions(): Promise<void> {
+    clearTimeout(this.destructionTimer);
+    const runs = () => this.destructions.value.value?.some((each) => each.state === "running") ?? false;
+    const ran = runs();
+    await this.into(this.destructions, (signal) => destructions.list(this.tenant, signal));
+    if (this.abort.signal.aborted) return;
+    if (runs()) this.destructionTimer = setTimeout(() => void this.loadDestructions(), LOOK_MS);
+    else if (ran) await this.reload();
+  }
+
   async startRewrap(perSecond: number | null): Promise<void> {
     this.looks.value = null;
     await this.deed(api.startRewrap(this.tenant, perSecond));
@@ -103,6 +117,7 @@ export class KeysModel {
 
   destroy(): void {
     clearTimeout(this.timer);
+    clearTimeout(this.destructionTimer);
     this.abort.abort();
   }
 

@@ -3,7 +3,7 @@
 import "../styles/admin.css";
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import type { KeyConfiguration, KeyVersion } from "../api/types";
+import type { DestructionScope, KeyConfiguration, KeyVersion } from "../api/types";
 import { go, place } from "../router";
 import { tenantsWith } from "../state/roles";
 import { signInAgain } from "../state/session";
@@ -12,6 +12,7 @@ import { PolicyDialog, PurgeDialog, RotateDialog } from "./actions";
 import { AdminHead, NotForYou } from "./admin-head";
 import { ConfigurationDialog } from "./configuration-dialog";
 import { Configurations } from "./configurations";
+import { DestroyDialog, DestructionCard, RecordingsDialog } from "./destruction-card";
 import { KeyDialog, type KeyAction } from "./key-dialogs";
 import { KeysModel } from "./keys-model";
 import { KeyVersions } from "./key-versions";
@@ -25,7 +26,9 @@ export type Asking =
   | { kind: "rotate" } | { kind: "policy" } | { kind: "purge" }
   | { kind: "configure"; existing: KeyConfiguration | null }
   | { kind: "register"; configuration: string }
-  | { kind: "key"; action: KeyAction; key: KeyVersion };
+  | { kind: "key"; action: KeyAction; key: KeyVersion }
+  | { kind: "recordings" }
+  | { kind: "destroy"; scope: DestructionScope };
 
 export type Ask = (asking: Asking) => void;
 
@@ -92,6 +95,7 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
           <button type="button" class="button" onClick={() => ask({ kind: "purge" })} data-testid="purge">Empty key caches…</button>
         </div>
       </section>
+      <DestructionCard model={model} name={name} ask={ask} />
       <WhoMay />
       {open?.kind === "rotate" && keys && <RotateDialog keys={keys} onDone={changed} onClose={close} />}
       {open?.kind === "policy" && keys && <PolicyDialog keys={keys} onDone={changed} onClose={close} />}
@@ -115,6 +119,10 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
           of={keys?.keys.find((each) => each.id === open.key.id && each.provider === open.key.provider) ?? open.key}
           onDone={changed} onClose={close} />
       )}
+      {open?.kind === "recordings" && (
+        <RecordingsDialog onNext={(scope) => { next.current = { kind: "destroy", scope }; }} onClose={close} />
+      )}
+      {open?.kind === "destroy" && <DestroyDialog model={model} name={name} scope={open.scope} onClose={close} />}
     </>
   );
 }

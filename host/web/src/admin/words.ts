@@ -1,6 +1,6 @@
 /* Keys, schedules and re-wrapping in words. Not for: dates and algorithms, which other pages have as
    well (format.ts). */
-import type { KeyVersion, RewrapStatus, TenantKeys } from "../api/types";
+import type { Destruction, DestructionScope, KeyVersion, RewrapStatus, TenantKeys } from "../api/types";
 import { counted } from "../format";
 
 export const PERIODS = ["DISABLED", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"] as const;
@@ -28,6 +28,30 @@ export function stateMeaning(state: string): string {
     case "retired": return "Opens nothing, for good";
     default: return "";
   }
+}
+
+export function destructionState(state: string): string {
+  switch (state) {
+    case "requested": return "Waits to be confirmed";
+    case "running": return "Being destroyed";
+    case "halted": return "Halted";
+    case "done": return "Destroyed";
+    case "cancelled": return "Called off";
+    default: return state;
+  }
+}
+
+export function scopeName(scope: DestructionScope): string {
+  switch (scope.kind) {
+    case "tenant": return "Everything";
+    case "key": return `Key ${scope.id} and its recordings`;
+    case "recordings": return scope.ids.length === 1 ? `Recording ${scope.ids[0]}` : counted(scope.ids.length, "recording");
+  }
+}
+
+/* Whether all that the organisation had is gone, or going. */
+export function destroyed(all: Destruction[]): boolean {
+  return all.some((each) => each.scope.kind === "tenant" && (each.state === "done" || each.state === "running" || each.state === "halted"));
 }
 
 export function strengthName(bits: number): string {

@@ -189,6 +189,32 @@ export interface KeyConfiguration {
   selfUri: string;
 }
 
+export type DestructionScope =
+  | { kind: "tenant" }
+  | { kind: "key"; provider: string; id: string }
+  | { kind: "recordings"; ids: string[] };
+
+/* What has to be typed to have something destroyed. */
+export interface DestructionPreview {
+  confirm: string;
+  needsTwoPeople: boolean;
+}
+
+export interface Destruction {
+  id: string;
+  scope: DestructionScope;
+  reason: string;
+  state: "requested" | "running" | "halted" | "done" | "cancelled";
+  requestedBy: string;
+  requestedAt: string;
+  decidedBy: string | null;
+  decidedAt: string | null;
+  recordings: number | null;
+  lastError: string | null;
+  endedAt: string | null;
+  certified: boolean;
+}
+
 /* Pages of /api/v2, which are counted. */
 export interface Listing<T> {
   entities: T[];

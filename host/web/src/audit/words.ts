@@ -39,6 +39,14 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
     ["keys.rewrap.ended", "Re-wrap ended"],
     ["key.rewrapped", "Recording re-wrapped"],
   ] },
+  { group: "Destroying", actions: [
+    ["destruction.requested", "Destruction asked for"],
+    ["destruction.confirmed", "Destruction confirmed"],
+    ["destruction.cancelled", "Destruction called off"],
+    ["destruction.halted", "Destruction halted"],
+    ["destruction.resumed", "Destruction resumed"],
+    ["destruction.done", "Destroyed"],
+  ] },
   { group: "Signing in", actions: [
     ["session.created", "Signed in"],
     ["session.refused", "Sign-in refused"],

@@ -17,7 +17,7 @@ const RECORDINGS: u64 = 10;
 
 impl House {
     /// A provider's keys that outlive the process.
-    fn with_keys(self) -> Self {
+    pub(crate) fn with_keys(self) -> Self {
         for entry in std::fs::read_dir(self.folder.join("keys")).unwrap() {
             let path = entry.unwrap().path();
             let id = format!("kek/{}", path.file_name().unwrap().to_str().unwrap());
@@ -35,7 +35,7 @@ impl House {
     }
 
     /// A key that another process knows too.
-    async fn rotate_for_all(&self) -> KekId {
+    pub(crate) async fn rotate_for_all(&self) -> KekId {
         let keys = self.folder.join("keys");
         std::fs::create_dir_all(&keys).unwrap();
         let number = 100 + std::fs::read_dir(&keys).unwrap().count();
