@@ -219,6 +219,12 @@ impl Demo {
         self.data.join("keyreel.toml")
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to stderr so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -6,7 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+mod search;
+
 use anyhow::Context;
+use bytes::BytesMut;
+use keyreel_format::Header;
+use keyreel_keys::{
+    DekTtl, KekId, KekStore as _, Keystore, ProviderId, TenantId, TenantVault as _, Vault,
+};
+use keyreel_library::{Catalogue as _, DestructionStore as _, Objects, SqliteCatalogue};
 use keyreel_tests::{Client, Demo, keyreel, noise_wave};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -230,6 +238,108 @@ async fn one_recording_goes_and_all_others_stay() -> anyhow::Result<()> {
     }
     let demo = Demo::start_with(&place, &["--dek-ttl", "1"])?;
     assert_eq!(opened(&demo.agent("compatible"), &one).await, 0);
+    Ok(())
+}
+
+/// What a tenant's keys are, read with the keystore while it is there.
+struct Secrets {
+    /// DEKs, and pieces of the private KEK as it is stored and as aws-lc has it in memory.
+    keys: Vec<Vec<u8>>,
+    /// The sealed private KEK, as the catalogue has it.
+    sealed: Vec<Vec<u8>>,
+}
+
+impl Secrets {
+    async fn of(demo: &Demo, tenant: &str) -> anyhow::Result<Self> {
+        let (tenant, managed): (TenantId, ProviderId) = (tenant.parse()?, "managed".parse()?);
+        let kek: KekId = "kek/1".parse()?;
+        let data = &demo.data;
+        let keystore = Keystore::open(&data.join("keystore"), &data.join("secrets/master.key"))?;
+        // A copy: the program alone has its own open.
+        let copy = tempfile::tempdir()?;
+        let backup = Backup::take(demo, &copy.path().join("data"))?;
+        let url = format!(
+            "sqlite://{}",
+            backup.folder.join("catalogue.sqlite").display()
+        );
+        let catalogue = std::sync::Arc::new(SqliteCatalogue::open(&url).await?);
+        let vault = Vault::new(keystore.into(), catalogue.clone(), DekTtl::default());
+        let private = vault.private_key(&tenant, &managed, kek.as_str()).await?;
+        let private = private.context("the private KEK")?;
+        let der = private.secret_bytes()?;
+        let middle = der
+            .get(der.len() / 2..der.len() / 2 + 40)
+            .context("a long key")?;
+        let mut keys = vec![middle.to_vec(), middle.iter().rev().copied().collect()];
+        let objects = url::Url::from_directory_path(data.join("objects"))
+            .ok()
+            .context("a URL")?;
+        let objects = Objects::open(objects.as_str())?;
+        for doomed in catalogue.doomed_recordings(&tenant, None, 1000).await? {
+            let object = doomed.objects.first().context("an object")?;
+            let handle = objects.get(object, None).await?;
+            let head = handle.read(0..4096, BytesMut::new()).await?;
+            let header = Header::parse(&head)?;
+            let recipient = header
+                .key_block()
+                .recipients
+                .first()
+                .context("a recipient")?;
+            let dek = private.unwrap(recipient.algorithm, &recipient.wrapped_dek, &[])?;
+            keys.push(dek.expose().to_vec());
+        }
+        let sealed = catalogue
+            .sealed_key(&tenant, &managed, kek.as_str())
+            .await?;
+        let sealed = sealed.context("the sealed KEK")?.sealed;
+        catalogue.close().await;
+        Ok(Self {
+            keys,
+            sealed: vec![sealed.get(..64).context("a long key")?.to_vec()],
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_memory_nor_disk_keeps_a_shredded_tenants_keys() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let demo = Demo::start(&folder.path().join("data"))?;
+    let (admin, agent) = (demo.admin("compatible"), demo.agent("compatible"));
+    let mut calls = Calls::new();
+    for n in 0..20 {
+        let audio = noise_wave(LEN + n, u64::from(n));
+        calls.insert(admin.ingest(&format!("c-{n}"), audio.clone()).await?, audio);
+    }
+    let tenant = demo.tenant("compatible").id.clone();
+    let secrets = Secrets::of(&demo, &tenant).await?;
+    assert_eq!(opened(&agent, &calls).await, calls.len());
+    // That it finds them while they are in use is what makes it worth anything that it does not later.
+    let in_use = search::in_memory(demo.process(), &secrets.keys)?;
+    assert!(in_use > calls.len(), "{in_use} of {}", secrets.keys.len());
+    assert_eq!(search::on_disk(&demo.data, &secrets.sealed)?, 1);
+    assert_eq!(
+        search::on_disk(&demo.data, &secrets.keys)?,
+        0,
+        "never in the clear"
+    );
+
+    let path = format!("/api/v1/tenants/{tenant}/destructions");
+    let wanted = json!({"scope": {"kind": "tenant"}, "reason": "a test", "confirm": format!("destroy {tenant}")});
+    let (status, asked) = admin.json(Method::POST, &path, &wanted).await?;
+    assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
+    until_done(&admin, &path).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        search::in_memory(demo.process(), &secrets.keys)?,
+        0,
+        "in memory"
+    );
+    assert_eq!(search::on_disk(&demo.data, &secrets.keys)?, 0, "on disk");
+    assert_eq!(
+        search::on_disk(&demo.data, &secrets.sealed)?,
+        0,
+        "not even sealed"
+    );
     Ok(())
 }
 
