@@ -1,7 +1,8 @@
 //! `keyreel keys …`: a tenant's keys over their life, from the command line; beside a running server
 //! too.
-//! Not for: registering key services and their keys: that is the API's.
+//! Not for: registering a key service by hand: that is the API's, and the pages'.
 
+mod apply;
 mod rewrap;
 
 use anyhow::Context;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     /// Retires a key that no recording needs any more: it opens nothing, and its private half is
     /// deleted.
     Retire(rewrap::RetireArgs),
+    /// Makes tenants' policies, key services, key pairs and rotation schedules what a file says.
+    Apply(apply::ApplyArgs),
 }
 
 #[derive(clap::Args)]
@@ -60,7 +63,8 @@ pub(crate) struct Schedule {
     of: OfTenant,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Period {
     /// By hand alone.
     Disabled,
@@ -137,6 +141,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Rewrap(args) => rewrap::rewrap(args).await,
         Command::Retire(args) => rewrap::retire(args).await,
+        Command::Apply(args) => apply::apply(args).await,
     }
 }
 
@@ -157,7 +162,7 @@ fn rotations(parts: &Parts) -> Rotations {
 }
 
 /// Whoever may run this command is who runs the server.
-fn by() -> By {
+pub(crate) fn by() -> By {
     By {
         asker: Asker {
             subject: "keyreel:command".to_owned(),

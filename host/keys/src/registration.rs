@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keyreel_format::{KekId, ProviderId, TenantId};
+use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -281,6 +282,34 @@ impl Registrar {
     pub async fn origins(&self, new: &NewConfiguration) -> Result<Vec<String>, KeyError> {
         let validated = self.keyring.validate(&new.provider, &new.json).await?;
         Ok(validated.outbound)
+    }
+
+    /// The names of those of `secrets` that are not what is kept for `configuration`. They are
+    /// compared as they are, in constant time: the kept ones open with the tenant's root alone, and
+    /// nothing that could be guessed at is stored beside them.
+    ///
+    /// # Errors
+    /// The vault fails.
+    pub async fn changed_secrets(
+        &self,
+        configuration: &KeyConfiguration,
+        secrets: &BTreeMap<String, Zeroizing<Vec<u8>>>,
+    ) -> Result<Vec<String>, RegistrationError> {
+        let KeyConfiguration {
+            id,
+            tenant,
+            provider,
+            ..
+        } = configuration;
+        let mut changed = Vec::new();
+        for (name, secret) in secrets {
+            let kept = self.vault.secret(tenant, provider, Some(id), name).await?;
+            let same = kept.is_some_and(|kept| bool::from(kept.ct_eq(secret)));
+            if !same {
+                changed.push(name.clone());
+            }
+        }
+        Ok(changed)
     }
 
     /// The stored secrets of a configuration that `new` does not name.

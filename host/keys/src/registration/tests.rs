@@ -567,6 +567,35 @@ async fn a_registration_is_saved_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn whether_a_secret_is_another_is_known_without_its_being_written() {
+    let f = Fixture::new();
+    let made = f.create(configuration("lkm", "{}", Some("s3cret"))).await;
+    let made = made.unwrap().configuration;
+    for (secret, changed) in [
+        ("s3cret", vec![]),
+        ("s3cres", vec!["api-key"]),
+        ("", vec!["api-key"]),
+    ] {
+        let secrets = configuration("lkm", "{}", Some(secret)).secrets;
+        let found = f.registrar.changed_secrets(&made, &secrets).await.unwrap();
+        assert_eq!(found, changed, "{secret:?}");
+    }
+    // Of another configuration nothing is kept.
+    let another = crate::configuration::KeyConfiguration {
+        id: "another".to_owned(),
+        ..made.clone()
+    };
+    let secrets = configuration("lkm", "{}", Some("s3cret")).secrets;
+    let found = f
+        .registrar
+        .changed_secrets(&another, &secrets)
+        .await
+        .unwrap();
+    assert_eq!(found, ["api-key"]);
+    assert_eq!(f.secret(&made.id).await, b"s3cret", "as it was");
+}
+
+#[tokio::test]
 async fn an_owners_key_gets_an_algorithm_that_its_plugin_knows() {
     let f = Fixture::new();
     for json in ["{}", r#"{"padding":"oaep-sha1"}"#, r#"{"padding":7}"#] {

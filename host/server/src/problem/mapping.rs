@@ -12,6 +12,7 @@ use crate::accounts::AccountError;
 use crate::audit::AuditError;
 use crate::audit::plays::NotListening;
 use crate::grants::InvalidGrant;
+use crate::registration::RegisteringError;
 use crate::rotation::RotationError;
 
 impl From<KeyError> for Problem {
@@ -131,6 +132,15 @@ impl From<RegistrationError> for Problem {
     }
 }
 
+impl From<RegisteringError> for Problem {
+    fn from(error: RegisteringError) -> Self {
+        match error {
+            RegisteringError::Registration(error) => error.into(),
+            RegisteringError::Audit(source) => unrecorded(source),
+        }
+    }
+}
+
 impl From<&RotationError> for Problem {
     fn from(error: &RotationError) -> Self {
         match error {
@@ -147,11 +157,7 @@ impl From<&RotationError> for Problem {
                 "The catalogue does not answer. Try again shortly.",
             )
             .inward(source),
-            RotationError::Audit(source) => Self::new(
-                Code::AuditUnavailable,
-                "The audit log cannot be written, so this is not done. Try again shortly.",
-            )
-            .inward(source),
+            RotationError::Audit(source) => unrecorded(source),
             RotationError::Died => Self::new(Code::Internal, INTERNAL).inward(error),
         }
     }
@@ -371,12 +377,16 @@ impl From<LibraryError> for Problem {
 
 impl From<AuditError> for Problem {
     fn from(error: AuditError) -> Self {
-        Self::new(
-            Code::AuditUnavailable,
-            "The audit log cannot be written, so this is not done. Try again shortly.",
-        )
-        .inward(error)
+        unrecorded(error)
     }
+}
+
+fn unrecorded(source: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        Code::AuditUnavailable,
+        "The audit log cannot be written, so this is not done. Try again shortly.",
+    )
+    .inward(source)
 }
 
 impl From<NotListening> for Problem {
