@@ -387,7 +387,7 @@ impl Registrar {
         let kek = kek.under(Some(&configuration.id));
         Ok(self
             .keyring
-            .register_kek(tenant, &provider, kek, asker)
+            .register_kek(tenant, &provider, (kek, policy), asker)
             .await?)
     }
 

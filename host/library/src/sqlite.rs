@@ -353,14 +353,18 @@ fn tenant_from(row: &SqliteRow) -> Result<Tenant, Error> {
     let policy: String = row.try_get("policy").map_err(backend)?;
     Ok(Tenant {
         name: row.try_get("name").map_err(backend)?,
-        policy: [Policy::Compatible, Policy::Aes256]
-            .into_iter()
-            .find(|known| known.as_str() == policy)
+        policy: policy_from(&policy)
             .ok_or_else(|| Error::damaged(format!("policy of tenant {id}")))?,
         provider: parsed(row, "provider")?,
         created_ms: unsigned(row, "created_ms")?,
         id: parsed(row, "id")?,
     })
+}
+
+fn policy_from(name: &str) -> Option<Policy> {
+    [Policy::Compatible, Policy::Aes256]
+        .into_iter()
+        .find(|known| known.as_str() == name)
 }
 
 /// A column that holds one of the types that parse.

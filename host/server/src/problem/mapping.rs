@@ -58,6 +58,12 @@ fn of_this_side(error: KeyError) -> Problem {
              again if it is still to be changed.",
             Turn::Administrator,
         ),
+        KeyError::UnderWay { .. } => (
+            Code::Conflict,
+            "A key of this organisation is being made or registered just now. Look at it when that \
+             is done, and try again if it is still to be changed.",
+            Turn::Administrator,
+        ),
         // The catalogue binds tenants to KEKs. A header that names another one was planted, or
         // the binding is gone: either way there is no key to ask for.
         KeyError::UnknownKek { .. } => (

@@ -60,7 +60,7 @@ pub(crate) async fn list(
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the Local Key Manager says no", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`: no such configuration; `key-not-found`: the Local Key Manager does not know the pair", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, description = "`conflict`: the key pair was registered before", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`conflict`: the key pair was registered before, or the policy was changed meanwhile", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 502, description = "`provider-malformed`: the Local Key Manager's answer makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `throttled`, `circuit-open`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 504, description = "`timeout`", body = ProblemDetails, content_type = "application/problem+json"),
