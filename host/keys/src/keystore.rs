@@ -27,6 +27,7 @@ use crate::aead::{self, Key};
 use crate::private_file;
 
 mod files;
+mod marks;
 mod master;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,99 @@
+//! Marks: a few bytes by name that nobody may put back or make up who can write the database alone.
+//! Not for: keys.
+//!
+//! A mark lies in `marks/<sha-256 of the name>.mark`, sealed as the keys are, under a kind of its
+//! own. It is no secret; what counts is that it opens with this keystore's master key only.
+
+use std::path::PathBuf;
+
+use aws_lc_rs::digest;
+
+use super::{Keystore, KeystoreError, MAGIC, body, files};
+use crate::{aead, private_file};
+
+impl Keystore {
+    /// What the mark `name` says; `None` where it was never set.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not open.
+    pub fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, KeystoreError> {
+        let path = self.mark_file(name);
+        let file = private_file::read(&path).map_err(|source| KeystoreError::io(&path, source))?;
+        let Some(file) = file else { return Ok(None) };
+        let opened = body(&file, name)
+            .and_then(|sealed| aead::open(self.master.expose(), &aad(name), sealed).ok());
+        match opened {
+            Some(opened) => Ok(Some(opened.to_vec())),
+            None => Err(KeystoreError::Damaged { path }),
+        }
+    }
+
+    /// Has the mark `name` say `text` from now on.
+    ///
+    /// # Errors
+    /// The file cannot be written; the mark is as it was then.
+    pub fn set_mark(&self, name: &str, text: &[u8]) -> Result<(), KeystoreError> {
+        files::create_directory(&self.marks())?;
+        let sealed = aead::seal(self.master.expose(), &aad(name), text)
+            .map_err(|_| KeystoreError::Cryptography)?;
+        let len = u16::try_from(name.len()).map_err(|_| KeystoreError::NameTooLong)?;
+        let file = [
+            MAGIC.as_slice(),
+            &len.to_be_bytes(),
+            name.as_bytes(),
+            &sealed,
+        ]
+        .concat();
+        let path = self.mark_file(name);
+        private_file::replace(&path, &file).map_err(|source| KeystoreError::io(&path, source))
+    }
+
+    fn marks(&self) -> PathBuf {
+        self.directory.join("marks")
+    }
+
+    fn mark_file(&self, name: &str) -> PathBuf {
+        let digest = digest::digest(&digest::SHA256, name.as_bytes());
+        self.marks().join(format!("{}.mark", hex::encode(digest)))
+    }
+}
+
+fn aad(name: &str) -> Vec<u8> {
+    aead::aad("keyreel/v1 keystore mark", &[name])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Keystore, KeystoreError, generate_master_key};
+
+    #[test]
+    fn a_mark_is_what_was_set_last_and_opens_in_its_own_place_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = folder.path().join("master");
+        generate_master_key(&master).unwrap();
+        let directory = folder.path().join("keystore");
+        let keystore = Keystore::open_or_create(&directory, &master).unwrap();
+        assert_eq!(keystore.mark("one").unwrap(), None);
+        keystore.set_mark("one", b"first").unwrap();
+        keystore.set_mark("one", b"").unwrap();
+        keystore.set_mark("one", b"last").unwrap();
+        keystore.set_mark("two", b"another").unwrap();
+        let opened = Keystore::open(&directory, &master).unwrap();
+        assert_eq!(opened.mark("one").unwrap().unwrap(), b"last");
+
+        // One in the place of another, and one that somebody made.
+        let (one, two) = (keystore.mark_file("one"), keystore.mark_file("two"));
+        for planted in [std::fs::read(&two).unwrap(), b"last".to_vec()] {
+            std::fs::write(&one, planted).unwrap();
+            let read = keystore.mark("one");
+            assert!(
+                matches!(read, Err(KeystoreError::Damaged { .. })),
+                "{read:?}"
+            );
+        }
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(&two).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
