@@ -701,7 +701,7 @@ fn padding_chooses_among_what_is_listed() {
         ("hsm", &[], "{}", None),
     ];
     for (of, listed, json, expected) in table {
-        let chosen = super::rsa_algorithm(&provider(of), listed, json);
+        let chosen = super::owners_key::rsa_algorithm(&provider(of), listed, json);
         assert_eq!(chosen, expected, "{of} {listed:?} {json}");
     }
 }
