@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use keyreel_keys::{Clock, Policy, ProviderId, SystemClock, TenantId};
-use keyreel_library::{Catalogue, Role, Tenant};
+use keyreel_keys::{
+    Asker, Clock, Configured, KeystoreError, Policy, ProviderId, SystemClock, TenantId,
+};
+use keyreel_library::{AuditEvent, Catalogue, Role, Tenant};
 use keyreel_server::accounts;
 use zeroize::Zeroizing;
 
 use crate::ConfigFile;
 use crate::assemble::{self, Parts};
 use crate::config::Config;
+use crate::keys::by;
 use crate::output::{self, Usage};
 use crate::providers::MANAGED;
 
@@ -110,7 +113,7 @@ pub(crate) async fn tenant(command: TenantCommand) -> anyhow::Result<()> {
                 PolicyName::Aes256 => Policy::Aes256,
             };
             let name = args.name.unwrap_or_else(|| args.id.to_string());
-            add_tenant(&parts, &args.id, &name, policy).await?;
+            add_tenant(&parts, &args.id, &name, policy, &by().asker).await?;
             output::note(&format!(
                 "added {} with a KEK of policy {}",
                 args.id,
@@ -141,33 +144,40 @@ pub(crate) async fn add_tenant(
     id: &TenantId,
     name: &str,
     policy: Policy,
+    asker: &Asker,
 ) -> anyhow::Result<()> {
-    make_tenant(parts, id, name, policy).await?;
+    make_tenant(parts, id, name, policy, asker).await?;
     if parts.catalogue.current_kek(id).await?.is_some() {
         return Err(Usage::new(format!("the tenant {id} exists already")).into());
     }
     let provider = ProviderId::parse(MANAGED)?;
-    parts
-        .keyring
-        .mint_kek(id, &provider, policy)
-        .await
-        .context("minting the tenant's KEK")?;
+    let keyring = &parts.keyring;
+    let minted = async {
+        let tried = keyring
+            .try_minting(id, &provider, policy, Configured::Plain, asker)
+            .await?;
+        keyring.adopt(tried, None).await
+    };
+    minted.await.context("minting the tenant's KEK")?;
     Ok(())
 }
 
-/// Root key and row, where they are not there yet. No KEK.
+/// Root key and row, where they are not there yet; the audit log has the tenant before the
+/// catalogue. No KEK.
 pub(crate) async fn make_tenant(
     parts: &Parts,
     id: &TenantId,
     name: &str,
     policy: Policy,
+    asker: &Asker,
 ) -> anyhow::Result<()> {
     if parts.catalogue.destroyed_ms(id).await?.is_some() {
         let message = format!("the tenant {id} was destroyed: its id is never used again");
         return Err(Usage::new(message).into());
     }
-    if parts.keystore.root(id).is_err() {
-        parts.keystore.create_root(id)?;
+    match parts.keystore.root(id) {
+        Err(KeystoreError::NoRoot { .. }) => parts.keystore.create_root(id)?,
+        root => drop(root?),
     }
     if parts.catalogue.tenant(id).await?.is_none() {
         let created_ms = SystemClock.now_ms();
@@ -178,6 +188,13 @@ pub(crate) async fn make_tenant(
             provider: ProviderId::parse(MANAGED)?,
             created_ms,
         };
+        let mut event = AuditEvent::new("tenant.added", created_ms, &asker.subject);
+        event.tenant = Some(id.clone());
+        event.fields = serde_json::Map::from_iter([
+            ("policy".to_owned(), policy.as_str().into()),
+            ("requestId".to_owned(), asker.request_id.as_str().into()),
+        ]);
+        parts.catalogue.append_audit(&[event]).await?;
         parts.catalogue.add_tenant(&tenant).await?;
     }
     Ok(())

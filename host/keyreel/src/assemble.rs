@@ -7,13 +7,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use keyreel_keys::{Clock, Keyring, KeyringParts, Keystore, Registrar, SystemClock, Vault};
 use keyreel_library::audit_chain::AuditKey;
-use keyreel_library::{Catalogue, Objects, SqliteCatalogue};
+use keyreel_library::{Catalogue, KeystoreMarks, Objects, SqliteCatalogue};
 use keyreel_sandbox::{ArtefactCache, Sandbox, SandboxSettings};
 use keyreel_server::AuditObserver;
 use url::Url;
 
 use crate::config::Config;
-use crate::output::Usage;
+use crate::output::{self, Usage};
 use crate::providers::{self, Extra};
 
 /// What commands work with.
@@ -63,6 +63,11 @@ impl Parts {
         let keystore = Arc::new(keystore);
         let catalogue = sqlite(config).await?;
         catalogue.sign_audit_with(audit_key(&keystore)?);
+        catalogue.mark_audit_in(Arc::new(KeystoreMarks(keystore.clone())));
+        // Nothing is recorded then, so nothing is unwrapped; what needs no record goes on.
+        if let Err(error) = catalogue.check_audit_mark().await {
+            output::note(&error.to_string());
+        }
         let catalogue: Arc<dyn Catalogue> = Arc::new(catalogue);
         let objects = objects(&config.storage.objects)?;
         let vault = Arc::new(Vault::new(

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use keyreel_keys::{Clock as _, SystemClock, TenantId};
 use keyreel_library::audit_chain::{Broken, SignedHead, verify};
-use keyreel_library::{AuditEvent, AuditQuery, AuditRecord, AuditScope, Catalogue, Page};
+use keyreel_library::{
+    AuditEvent, AuditMarks as _, AuditQuery, AuditRecord, AuditScope, Catalogue, KeystoreMarks,
+    Page,
+};
 use serde_json::json;
 
 use crate::ConfigFile;
@@ -24,7 +28,7 @@ pub(crate) enum Command {
     /// The newest events, one JSON object a line, oldest first.
     Tail(Tail),
     /// Reads the whole log and checks that it is what was written: finds edits, removals,
-    /// reordering, a log cut short. Ends with 1 where it is not.
+    /// reordering, a log cut short, emptied or exchanged. Ends with 1 where it is not.
     Verify(Verify),
     /// The whole log, oldest first, one JSON object a line, with what the chain's hashes cover.
     Export(ConfigFile),
@@ -97,9 +101,11 @@ async fn check(args: &Verify) -> anyhow::Result<()> {
         kept.push(head);
     }
     let config = Config::read(&args.file)?;
-    let key = assemble::audit_key(&assemble::keystore(&config)?)?;
+    let keystore = Arc::new(assemble::keystore(&config)?);
+    let key = assemble::audit_key(&keystore)?;
     let catalogue = assemble::catalogue(&config).await?;
-    match verify(&*catalogue, key.public(), &kept).await {
+    let mark = KeystoreMarks(keystore).read()?;
+    match verify(&*catalogue, key.public(), &kept, mark).await {
         Ok(verified) => {
             output::note(&format!(
                 "the audit log is what was written: {} events, {} checkpoints",
@@ -150,9 +156,12 @@ fn key(file: &ConfigFile) -> anyhow::Result<()> {
 
 async fn resume(args: &Resume) -> anyhow::Result<()> {
     let config = Config::read(&args.file)?;
-    let key = assemble::audit_key(&assemble::keystore(&config)?)?;
+    let keystore = Arc::new(assemble::keystore(&config)?);
+    let key = assemble::audit_key(&keystore)?;
+    let marks = KeystoreMarks(keystore);
     let catalogue = assemble::sqlite(&config).await?;
-    let broken = match verify(&catalogue, key.public(), &[]).await {
+    let mark = marks.read()?;
+    let broken = match verify(&catalogue, key.public(), &[], mark).await {
         Ok(_) => {
             return Err(
                 Usage::new("the audit log is sound: there is nothing to go on from").into(),
@@ -163,13 +172,16 @@ async fn resume(args: &Resume) -> anyhow::Result<()> {
         Err(broken) => broken,
     };
     catalogue.sign_audit_with(key);
+    catalogue.mark_audit_in(Arc::new(marks));
     let mut event = AuditEvent::new("audit.resumed", SystemClock.now_ms(), "operator");
     event.fields = serde_json::Map::from_iter([
         ("found".to_owned(), broken.to_string().into()),
         ("reason".to_owned(), args.reason.as_str().into()),
     ]);
     catalogue.resume_audit(&event).await?;
-    output::note("the log goes on; what was broken stays so, and `verify` keeps saying it");
+    output::note(
+        "the log goes on; what is broken within it stays so, and `verify` keeps saying it",
+    );
     Ok(())
 }
 

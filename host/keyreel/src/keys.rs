@@ -1,7 +1,8 @@
 //! `keyreel keys …`: a tenant's keys over their life, from the command line; beside a running server
 //! too.
-//! Not for: registering key services and their keys: that is the API's.
+//! Not for: registering a key service by hand: that is the API's, and the pages'.
 
+mod apply;
 mod rewrap;
 mod shred;
 
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     /// Certificates of destruction.
     #[command(subcommand)]
     Certificate(shred::CertificateCommand),
+    /// Makes tenants' policies, key services, key pairs and rotation schedules what a file says.
+    Apply(apply::ApplyArgs),
 }
 
 #[derive(clap::Args)]
@@ -69,7 +72,8 @@ pub(crate) struct Schedule {
     of: OfTenant,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Period {
     /// By hand alone.
     Disabled,
@@ -149,6 +153,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Shred(args) => shred::shred(args).await,
         Command::Destructions(args) => shred::destructions(args).await,
         Command::Certificate(command) => shred::certificate(command).await,
+        Command::Apply(args) => apply::apply(args).await,
     }
 }
 
@@ -169,7 +174,7 @@ fn rotations(parts: &Parts) -> Rotations {
 }
 
 /// Whoever may run this command is who runs the server.
-fn by() -> By {
+pub(crate) fn by() -> By {
     By {
         asker: Asker {
             subject: "keyreel:command".to_owned(),

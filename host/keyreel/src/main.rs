@@ -58,7 +58,7 @@ enum Command {
     /// The audit log: tail, verify, export, checkpoint, key, resume.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// A tenant's keys: list, rotate, schedule, rewrap, retire.
+    /// A tenant's keys: list, rotate, schedule, rewrap, retire, apply.
     #[command(subcommand)]
     Keys(keys::Command),
     /// The keystore: init.

@@ -111,6 +111,12 @@ pub enum KeyError {
         /// The tenant.
         tenant: TenantId,
     },
+    /// Another KEK of the tenant is being made or registered: one at a time.
+    #[error("a key of tenant {tenant} is being made or registered just now")]
+    UnderWay {
+        /// The tenant.
+        tenant: TenantId,
+    },
     /// The provider makes no KEKs: its keys are made by their owner and registered.
     #[error("the key provider {provider} does not make KEKs")]
     CannotMint {
@@ -178,6 +184,7 @@ impl KeyError {
             | Self::Audit(_)
             | Self::Purged { .. }
             | Self::Overtaken { .. }
+            | Self::UnderWay { .. }
             | Self::Store(_)
             | Self::StoreTimeout => ErrorClass::Unavailable,
             Self::WrongKek { .. } | Self::Died | Self::Cryptography => ErrorClass::Internal,
@@ -211,7 +218,10 @@ impl KeyError {
 
 impl From<StoreError> for KeyError {
     fn from(error: StoreError) -> Self {
-        Self::Store(Arc::new(error))
+        match error {
+            StoreError::PolicyChanged { tenant, .. } => Self::Overtaken { tenant },
+            error => Self::Store(Arc::new(error)),
+        }
     }
 }
 

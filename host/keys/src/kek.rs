@@ -139,8 +139,9 @@ pub struct Registration {
     /// Its secrets, sealed, by the names that [`KekStore::sealed_key`] knows them by. Those that
     /// are not named stay.
     pub secrets: Vec<(String, SealedKey)>,
-    /// The KEK that was minted under it, to be the tenant's current one.
-    pub kek: Option<Kek>,
+    /// The KEK that was minted under it, to be the tenant's current one, and the policy that it was
+    /// minted for.
+    pub kek: Option<(Kek, Policy)>,
     /// When the KEK becomes the current one, ms since 1970.
     pub now_ms: u64,
 }
@@ -164,12 +165,13 @@ pub trait KekStore: Send + Sync {
     async fn keks(&self, tenant: &TenantId) -> Result<Vec<KekRecord>, StoreError>;
 
     /// Adds `kek` and makes it the current one, the former current one becoming previous and
-    /// `provider` the tenant's, in one transaction.
+    /// `provider` the tenant's, in one transaction. [`StoreError::PolicyChanged`], and nothing has
+    /// changed, where the tenant's policy is not the one that the KEK was made for any more.
     async fn put_current_kek(
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
-        kek: &Kek,
+        made: (&Kek, Policy),
         created_ms: u64,
     ) -> Result<(), StoreError>;
 
@@ -241,7 +243,7 @@ pub trait KekStore: Send + Sync {
     /// [`KekStore::put_current_kek`] does.
     ///
     /// [`StoreError::Exists`] where the configuration's id is another tenant's or provider's, or the
-    /// KEK's id is taken; nothing was saved then.
+    /// KEK's id is taken; [`StoreError::PolicyChanged`] as there. Nothing was saved then.
     async fn put_registration(&self, registration: &Registration) -> Result<(), StoreError>;
 
     /// Saves a key configuration alone.
@@ -275,6 +277,14 @@ pub enum StoreError {
     Exists {
         /// What.
         what: String,
+    },
+    /// The policy was changed while a KEK of the former one was being made.
+    #[error("the policy of tenant {tenant} is {policy} by now, and the KEK is not of that one")]
+    PolicyChanged {
+        /// Whose.
+        tenant: TenantId,
+        /// What it is.
+        policy: &'static str,
     },
     /// The backend failed.
     #[error("the catalogue failed: {source}")]

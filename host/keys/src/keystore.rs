@@ -10,6 +10,8 @@
 //!     <sha-256 of the tenant id>.root   0600   the tenant's root, and a key for each private KEK
 //!   services/          0700
 //!     <sha-256 of the name>.key         0600
+//!   marks/             0700   made with the first one
+//!     <sha-256 of the name>.mark        0600
 //! ```
 //!
 //! Each file is `magic(8) ‖ u64 epoch ‖ u16 length ‖ name ‖ nonce(12) ‖ sealed ‖ tag(16)`, AES-256-GCM
@@ -33,6 +35,7 @@ use crate::private_file;
 
 mod epochs;
 mod files;
+mod marks;
 mod master;
 mod reseal;
 mod tenant_keys;
@@ -473,6 +476,7 @@ impl Keystore {
             Sealed::Check => "",
             Sealed::Root => "roots",
             Sealed::Service => "services",
+            Sealed::Mark => "marks",
         })
     }
 
@@ -482,6 +486,7 @@ impl Keystore {
             Sealed::Check => return self.check_file(),
             Sealed::Root => "root",
             Sealed::Service => "key",
+            Sealed::Mark => "mark",
         };
         self.kind(kind)
             .join(format!("{}.{extension}", hex::encode(digest)))
@@ -507,6 +512,7 @@ enum Sealed {
     Check,
     Root,
     Service,
+    Mark,
 }
 
 impl Sealed {
@@ -515,6 +521,7 @@ impl Sealed {
             Self::Check => "keyreel/v1 keystore check",
             Self::Root => "keyreel/v1 keystore root",
             Self::Service => "keyreel/v1 keystore service",
+            Self::Mark => "keyreel/v1 keystore mark",
         };
         aead::aad(label, &[name, &epoch.to_string()])
     }

@@ -1,25 +1,34 @@
 //! Registration: a tenant's key service and its keys become the tenant's, each after it was tried.
 //! Nothing that does not work is ever saved, so that a typing mistake never seals a recording.
-//! Not for: what the API looks like (see `keyreel-server`), which providers there are.
+//! Not for: what the API looks like (see `keyreel-server`), which providers there are, key pairs that
+//! their owner makes (see `owners_key`).
 //!
 //! ```text
 //! a provider that mints:   validate ─▶ health ─▶ mint ─▶ sample DEK ─▶ save ─▶ current
 //! keys made by their owner: validate ─▶ health ─▶ save      then      sample DEK ─▶ current
 //! ```
 
+mod error;
+mod owners_key;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keyreel_format::{KekId, ProviderId, TenantId};
+use keyreel_format::{ProviderId, TenantId};
+use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::configuration::{Configured, KeyConfiguration, TrialConfiguration};
 use crate::error::KeyError;
-use crate::kek::{Kek, KekState, Policy, Registration, StoreError};
+use crate::kek::{Kek, KekState, Policy, Registration};
 use crate::keyring::{Asker, Former, Keyring};
-use crate::public_key::{InvalidPublicKey, rsa_public_key};
-use crate::vault::{TenantVault as _, Vault, VaultError};
+use crate::vault::{TenantVault as _, Vault};
+
+pub use error::RegistrationError;
+pub use owners_key::OwnersKey;
 
 /// Registers key services and keys. Cheap to clone.
 #[derive(Clone)]
@@ -38,17 +47,6 @@ pub struct NewConfiguration {
     pub json: String,
     /// Its secrets, by the names that the provider knows them by.
     pub secrets: BTreeMap<String, Zeroizing<Vec<u8>>>,
-}
-
-/// A key pair whose private half stays with its owner.
-#[derive(Debug, Clone)]
-pub struct OwnersKey {
-    /// The configuration under which its key service is reached.
-    pub configuration: String,
-    /// What the owner's key service calls it: a UUID.
-    pub id: String,
-    /// The public key: base64 of PKCS#1 or SubjectPublicKeyInfo, DER.
-    pub public_key: String,
 }
 
 /// What came of a registration.
@@ -70,89 +68,6 @@ struct Registering {
     /// The secrets that were sent.
     secrets: BTreeMap<String, Zeroizing<Vec<u8>>>,
     former: Former,
-}
-
-/// A registration failed; nothing has changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegistrationError {
-    /// The key service, or the provider, says no.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The key service answers, and says that it is down.
-    #[error("the key service of provider {provider} says that it is down: {detail}")]
-    Down {
-        /// Which provider.
-        provider: ProviderId,
-        /// In the provider's words.
-        detail: String,
-    },
-    /// The tenant has no configuration of this id.
-    #[error("there is no key configuration {id:?}")]
-    NoConfiguration {
-        /// What was asked for.
-        id: String,
-    },
-    /// A configuration keeps its provider.
-    #[error("the key configuration {id} is one of the provider {found}, not of {asked}")]
-    OtherProvider {
-        /// Which configuration.
-        id: String,
-        /// Whose it is.
-        found: ProviderId,
-        /// Whose it was said to be.
-        asked: ProviderId,
-    },
-    /// What is kept secret for one key service is not for another.
-    #[error(
-        "the key service's origin changed ({}): send its secrets again ({})",
-        origins.join(", "),
-        secrets.join(", ")
-    )]
-    OriginChanged {
-        /// The origins that the configuration did not need before.
-        origins: Vec<String>,
-        /// The secrets that were not sent.
-        secrets: Vec<String>,
-    },
-    /// The provider opens nothing that an owner's RSA key pair seals.
-    #[error("the provider {provider} opens no RSA wraps: no key pair is registered with it")]
-    NoRsa {
-        /// Which.
-        provider: ProviderId,
-    },
-    /// The provider makes its keys itself.
-    #[error("the provider {provider} makes its key pairs itself: none is registered with it")]
-    MintsItself {
-        /// Which.
-        provider: ProviderId,
-    },
-    /// The key cannot keep what the tenant's policy asks for.
-    #[error(
-        "this organisation's policy is {policy}, which RSA key pairs of an owner do not fulfil"
-    )]
-    Policy {
-        /// The tenant's.
-        policy: &'static str,
-    },
-    /// The public key is none to use.
-    #[error("publicKey: {0}")]
-    PublicKey(#[from] InvalidPublicKey),
-    /// Key pair ids are UUIDs.
-    #[error("keypairId: expected a UUID")]
-    KeyPairId,
-    /// The key pair was registered before.
-    #[error("the key pair {id} was registered before; register a new one")]
-    KeyPairKnown {
-        /// Which.
-        id: String,
-    },
-    /// The catalogue failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The vault failed.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
 }
 
 impl Registrar {
@@ -283,6 +198,34 @@ impl Registrar {
         Ok(validated.outbound)
     }
 
+    /// The names of those of `secrets` that are not what is kept for `configuration`. They are
+    /// compared as they are, in constant time: the kept ones open with the tenant's root alone, and
+    /// nothing that could be guessed at is stored beside them.
+    ///
+    /// # Errors
+    /// The vault fails.
+    pub async fn changed_secrets(
+        &self,
+        configuration: &KeyConfiguration,
+        secrets: &BTreeMap<String, Zeroizing<Vec<u8>>>,
+    ) -> Result<Vec<String>, RegistrationError> {
+        let KeyConfiguration {
+            id,
+            tenant,
+            provider,
+            ..
+        } = configuration;
+        let mut changed = Vec::new();
+        for (name, secret) in secrets {
+            let kept = self.vault.secret(tenant, provider, Some(id), name).await?;
+            let same = kept.is_some_and(|kept| bool::from(kept.ct_eq(secret)));
+            if !same {
+                changed.push(name.clone());
+            }
+        }
+        Ok(changed)
+    }
+
     /// The stored secrets of a configuration that `new` does not name.
     async fn kept(
         &self,
@@ -319,47 +262,6 @@ impl Registrar {
         let former = former.unwrap_or_default();
         origins.retain(|origin| !former.contains(origin));
         Ok(origins)
-    }
-
-    /// Makes a key pair whose private half its owner keeps the tenant's current KEK, after a
-    /// sample DEK came back from its key service.
-    ///
-    /// # Errors
-    /// It did not, and why. The former KEK stays current then.
-    pub async fn register(
-        &self,
-        tenant: &TenantId,
-        policy: Policy,
-        key: &OwnersKey,
-        asker: &Asker,
-    ) -> Result<Kek, RegistrationError> {
-        let configuration = self.configuration(tenant, &key.configuration).await?;
-        let provider = configuration.provider;
-        if self.keyring.mints(&provider)? {
-            return Err(RegistrationError::MintsItself { provider });
-        }
-        if policy != Policy::Compatible {
-            return Err(RegistrationError::Policy {
-                policy: policy.as_str(),
-            });
-        }
-        let kek = Kek {
-            id: key_pair_id(&key.id).ok_or(RegistrationError::KeyPairId)?,
-            algorithm: self.algorithm(&provider, &configuration.config_json)?,
-            public_key: rsa_public_key(&key.public_key)?,
-            sealed: Vec::new(),
-            attributes: Vec::new(),
-        };
-        let _turn = self.turn(tenant).await;
-        let known = self.keyring.store().kek(tenant, &provider, &kek.id).await?;
-        if known.is_some() {
-            return Err(RegistrationError::KeyPairKnown { id: key.id.clone() });
-        }
-        let kek = kek.under(Some(&configuration.id));
-        Ok(self
-            .keyring
-            .register_kek(tenant, &provider, kek, asker)
-            .await?)
     }
 
     /// One of the tenant's configurations.
@@ -450,16 +352,6 @@ impl Registrar {
         })
     }
 
-    /// The wrap algorithm for an owner's key pair.
-    fn algorithm(&self, provider: &ProviderId, json: &str) -> Result<String, RegistrationError> {
-        let listed = &self.keyring.describe(provider)?.algorithms;
-        rsa_algorithm(provider, listed, json)
-            .map(str::to_owned)
-            .ok_or_else(|| RegistrationError::NoRsa {
-                provider: provider.clone(),
-            })
-    }
-
     /// One registration of a tenant at a time: each asks a key service, which its administrator
     /// names.
     async fn turn(&self, tenant: &TenantId) -> tokio::sync::OwnedMutexGuard<()> {
@@ -477,35 +369,3 @@ fn trial_of(new: &NewConfiguration) -> Arc<TrialConfiguration> {
         secrets: new.secrets.clone(),
     })
 }
-
-/// A UUID as it is written, because its key service may compare texts.
-fn key_pair_id(text: &str) -> Option<KekId> {
-    let id = Uuid::parse_str(text).ok()?;
-    let plain = id.hyphenated().to_string().eq_ignore_ascii_case(text);
-    plain.then(|| KekId::parse(text).ok()).flatten()
-}
-
-/// The wrap algorithm for an owner's key pair: of those of RSA that the provider lists, the one that
-/// the configuration's `padding` means, else the better one; of a Local Key Manager, that of the
-/// sample, as its plugin has it too.
-fn rsa_algorithm(provider: &ProviderId, listed: &[String], json: &str) -> Option<&'static str> {
-    let json: Option<serde_json::Value> = serde_json::from_str(json).ok();
-    let padding = json.as_ref().and_then(|json| json.get("padding")?.as_str());
-    let preferred = match padding {
-        Some("oaep-sha256") => SHA256,
-        Some("oaep-sha1") => SHA1,
-        _ if provider.as_str() == LKM => SHA1,
-        _ => SHA256,
-    };
-    [preferred, SHA256, SHA1]
-        .into_iter()
-        .find(|name| listed.iter().any(|listed| listed == name))
-}
-
-const SHA256: &str = "rsa-oaep-sha256";
-const SHA1: &str = "rsa-oaep-sha1";
-/// The provider of Local Key Managers.
-const LKM: &str = "lkm";
-
-#[cfg(test)]
-mod tests;

@@ -13,16 +13,18 @@
 //! ```
 //!
 //! Integers are big-endian; SHA-256 is FIPS 180-4, Ed25519 is RFC 8032 and FIPS 186-5. The head is
-//! signed in the transaction that appends; one in a thousand stays as a checkpoint. Whoever can
-//! write the database but has no access to the keystore can neither change, nor take away, nor add
-//! an event without its showing. That somebody put back an older copy of the whole database shows
-//! against a checkpoint that was kept elsewhere.
+//! signed in the transaction that appends; one in a thousand stays as a checkpoint, and is marked in
+//! the keystore (see `audit_mark`). Whoever can write the database but has no access to the keystore
+//! can neither change, nor take away, nor add an event without its showing. That somebody put back an
+//! older copy of the whole database shows against the mark or a checkpoint that was kept elsewhere,
+//! where it lacks what those have.
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::audit_mark::AuditMark;
 use crate::catalogue::Catalogue;
 
 /// What a row's hash covers, as the database has it, byte for byte.
@@ -287,13 +289,35 @@ pub enum Broken {
         /// The checkpoint.
         seq: u64,
     },
+    /// The mark lies beyond the log's end.
+    #[error(
+        "the log ends with event {found}, but this installation's keystore has event {seq} marked: \
+         it was emptied, or an older copy was put back. Where a backup of the database was restored \
+         on purpose, that is it: `keyreel audit resume` goes on from there"
+    )]
+    BehindMark {
+        /// Where it ends.
+        found: u64,
+        /// The mark.
+        seq: u64,
+    },
+    /// The log has another event where the mark is.
+    #[error(
+        "event {seq} is not the one that this installation's keystore has marked: another log was \
+         put in its place"
+    )]
+    OtherThanMarked {
+        /// Which.
+        seq: u64,
+    },
     /// It could not be read.
     #[error(transparent)]
     Library(#[from] Error),
 }
 
-/// Reads the whole log and checks every row, the head, the checkpoints, and `kept`, which are
-/// checkpoints that were kept elsewhere. Events may be appended meanwhile.
+/// Reads the whole log and checks every row, the head, the checkpoints, `kept`, which are
+/// checkpoints that were kept elsewhere, and the mark, which was read before. Events may be appended
+/// meanwhile.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -301,6 +325,7 @@ pub async fn verify(
     catalogue: &dyn Catalogue,
     key: &AuditPublicKey,
     kept: &[SignedHead],
+    mark: Option<AuditMark>,
 ) -> Result<Verified, Broken> {
     let AuditHeads {
         mut head,
@@ -333,6 +358,9 @@ pub async fn verify(
             }
             if let Some(head) = head.as_ref().filter(|head| head.seq == walk.seq) {
                 walk.stands_at(head)?;
+            }
+            if mark.is_some_and(|mark| mark.seq == walk.seq && mark.hash != walk.hash) {
+                return Err(Broken::OtherThanMarked { seq: walk.seq });
             }
         }
         if !links.is_empty() {
@@ -368,6 +396,12 @@ pub async fn verify(
                 head = Some(later);
             }
         }
+    }
+    if let Some(mark) = mark.filter(|mark| mark.seq > walk.seq) {
+        return Err(Broken::BehindMark {
+            found: walk.seq,
+            seq: mark.seq,
+        });
     }
     Ok(Verified {
         events: walk.seq,

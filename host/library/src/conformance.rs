@@ -73,11 +73,14 @@ fn tenant(name: &str) -> Tenant {
     Tenant {
         id: TenantId::parse(name).expect("a valid name"),
         name: format!("The {name} company"),
-        policy: Policy::Compatible,
+        policy: POLICY,
         provider: provider("managed"),
         created_ms: 1_700_000_000_000,
     }
 }
+
+/// That of every tenant, unless said.
+const POLICY: Policy = Policy::Compatible;
 
 fn provider(name: &str) -> ProviderId {
     ProviderId::parse(name).expect("a valid name")

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit_chain;
+mod audit_mark;
 mod catalogue;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -18,6 +19,7 @@ mod rewrap;
 mod rotation;
 mod sqlite;
 
+pub use audit_mark::{AuditMark, AuditMarks, KeystoreMarks};
 pub use catalogue::{
     AuditEvent, AuditQuery, AuditRecord, AuditScope, Catalogue, Channel, Credential,
     CredentialKind, Destruction, DestructionNote, DestructionPlan, DestructionScope,

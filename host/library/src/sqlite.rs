@@ -27,6 +27,7 @@ use sqlx::{Connection as _, Row, SqlitePool};
 
 use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditKey, AuditLink};
+use crate::audit_mark::AuditMarks;
 use crate::catalogue::{
     AuditEvent, AuditQuery, AuditRecord, Catalogue, Credential, Page, Recording, RecordingQuery,
     Role, Tenant, User,
@@ -139,8 +140,36 @@ impl SqliteCatalogue {
         self.audit.sign_with(key);
     }
 
+    /// Has the end of the audit log marked in `marks` now and then, here and in every clone. A log
+    /// that has not what is marked there is not appended to.
+    pub fn mark_audit_in(&self, marks: Arc<dyn AuditMarks>) {
+        self.audit.marker().keep_in(marks);
+    }
+
+    /// Whether the audit log is still the one that was marked.
+    ///
+    /// # Errors
+    /// [`Error::AuditBroken`] where it is not; or the mark or the log cannot be read.
+    pub async fn check_audit_mark(&self) -> Result<(), Error> {
+        match self.audit.marker().read().await? {
+            Some(mark) => audit::has_marked(&self.read, mark).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Marks the end of the audit log as this process wrote it; but not where it was looked into and
+    /// goes on from somewhere else since.
+    async fn mark_end(&self) {
+        if let Some(latest) = self.audit.marker().latest()
+            && audit::has_marked(&self.read, latest).await.is_ok()
+        {
+            self.audit.marker().mark_latest().await;
+        }
+    }
+
     /// Appends `event` to an audit log that was found broken, whatever it ends with, and signs
-    /// that: it goes on from there. What is broken stays so, and stays to be seen.
+    /// that: it goes on from there, and its mark is there. What is broken stays so, and stays to be
+    /// seen.
     ///
     /// # Errors
     /// As [`Catalogue::append_audit`].
@@ -188,6 +217,7 @@ impl SqliteCatalogue {
 #[async_trait]
 impl Catalogue for SqliteCatalogue {
     async fn close(&self) {
+        self.mark_end().await;
         self.read.close().await;
         self.write.close().await;
     }
@@ -354,14 +384,18 @@ fn tenant_from(row: &SqliteRow) -> Result<Tenant, Error> {
     let policy: String = row.try_get("policy").map_err(backend)?;
     Ok(Tenant {
         name: row.try_get("name").map_err(backend)?,
-        policy: [Policy::Compatible, Policy::Aes256]
-            .into_iter()
-            .find(|known| known.as_str() == policy)
+        policy: policy_from(&policy)
             .ok_or_else(|| Error::damaged(format!("policy of tenant {id}")))?,
         provider: parsed(row, "provider")?,
         created_ms: unsigned(row, "created_ms")?,
         id: parsed(row, "id")?,
     })
+}
+
+fn policy_from(name: &str) -> Option<Policy> {
+    [Policy::Compatible, Policy::Aes256]
+        .into_iter()
+        .find(|known| known.as_str() == name)
 }
 
 /// A column that holds one of the types that parse.

@@ -15,6 +15,7 @@ mod media;
 mod metrics;
 mod pages;
 mod problem;
+mod registration;
 mod request;
 mod rotation;
 mod server;
@@ -29,6 +30,7 @@ pub use audit::AuditObserver;
 pub use grants::GrantKey;
 pub use keyreel_net::TlsError;
 pub use problem::{Code, ProblemDetails};
+pub use registration::{RegisteringError, Registrations};
 pub use rotation::{
     KeyRotationSchedule, KeyVersion, RotationError, Rotations, TenantKeys, key_versions,
 };

@@ -235,8 +235,8 @@ codes! {
     MethodNotAllowed, "method-not-allowed", METHOD_NOT_ALLOWED, "This method is not allowed here";
     /// Shredded.
     Destroyed, "destroyed", GONE, "This recording has been destroyed";
-    /// It is there already, and is something else.
-    Conflict, "conflict", CONFLICT, "It exists already";
+    /// It is there already and is something else, or it was changed, or is being changed.
+    Conflict, "conflict", CONFLICT, "It conflicts with the present state";
     /// Recordings still need the key.
     KeyInUse, "key-in-use", CONFLICT, "Recordings still need this key";
     /// A precondition failed.

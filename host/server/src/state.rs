@@ -19,6 +19,7 @@ use crate::grants::GrantKey;
 use crate::media::Library;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::registration::Registrations;
 use crate::rotation::Rotations;
 use crate::server::{BuildInfo, ServerParts};
 use crate::settings::Settings;
@@ -71,7 +72,11 @@ impl Shared {
         );
         Self {
             door: Door::new(catalogue.clone(), clock.clone(), &settings),
-            keys: Keys::new(parts.registrar),
+            keys: Keys::new(
+                parts.registrar.map(|registrar| {
+                    Registrations::new(registrar, catalogue.clone(), clock.clone())
+                }),
+            ),
             rotations: Rotations::new(catalogue.clone(), keyring.clone(), clock.clone())
                 .counted(metrics.clone()),
             ingest: Ingest::new(

@@ -82,6 +82,45 @@ async fn an_edit_of_the_log_is_found_and_stops_playback_until_it_was_looked_into
     Ok(())
 }
 
+/// Log, signed end and checkpoints: nothing in the database says that there ever was anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_log_is_told_by_what_the_keystore_has_marked() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let demo = Demo::start(&data)?;
+    let config = demo.config();
+    play_all(&demo.agent("compatible")).await?;
+    demo.stop()?;
+    for table in ["audit", "audit_head", "audit_checkpoint"] {
+        sql(&data, &format!("DELETE FROM {table}"))?;
+    }
+    let found = audit(&config, &["verify"])?;
+    assert_eq!(found.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&found.stderr).into_owned();
+    assert!(
+        text.contains("ends with event 0") && text.contains("keyreel audit resume"),
+        "{text}"
+    );
+
+    let demo = Demo::start(&data)?;
+    assert!(
+        demo.log().contains("the keystore has event"),
+        "{}",
+        demo.log()
+    );
+    let refused = play_all(&demo.agent("compatible")).await;
+    let refused = refused.expect_err("nothing is unwrapped").to_string();
+    assert!(refused.contains("503"), "{refused}");
+    demo.stop()?;
+    let resumed = audit(&config, &["resume", "--reason", "it was me, ticket 4712"])?;
+    assert!(resumed.status.success(), "{resumed:?}");
+    let verified = audit(&config, &["verify"])?;
+    assert!(verified.status.success(), "{verified:?}");
+    let demo = Demo::start(&data)?;
+    play_all(&demo.agent("compatible")).await?;
+    Ok(())
+}
+
 /// No file may grow beyond what the catalogue has now and a little: for the catalogue and its
 /// write-ahead log that is a full disk.
 #[cfg(target_os = "linux")]

@@ -219,14 +219,19 @@ fn an_operator_reads_the_whole_audit_log() -> anyhow::Result<()> {
             .collect()
     };
     let all = actions(run(&["audit", "tail"])?)?;
-    let made = ["key.unwrap.requested", "key.unwrapped", "key.minted"];
+    let made = [
+        "tenant.added",
+        "key.unwrap.requested",
+        "key.unwrapped",
+        "key.minted",
+    ];
     let expected: Vec<String> = ["acme", "globex"]
         .iter()
         .flat_map(|tenant| made.iter().map(move |action| format!("{tenant} {action}")))
         .collect();
     assert_eq!(all, expected);
     let last = actions(run(&["audit", "tail", "-n", "2"])?)?;
-    assert_eq!(last, expected[4..]);
+    assert_eq!(last, expected[6..]);
     let minted = [
         "audit",
         "tail",

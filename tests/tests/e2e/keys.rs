@@ -16,9 +16,9 @@ const LOCAL_KEYS: &str = "/api/v2/recording/localkeys";
 const KEYS: &str = "/api/v2/recording/recordingkeys";
 
 /// A `keyreel lkm serve` of a customer's own. Ends with the value.
-struct Lkm {
+pub(crate) struct Lkm {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     init: Value,
 }
 
@@ -31,7 +31,7 @@ impl Drop for Lkm {
 
 impl Lkm {
     /// `keyreel lkm init` and `serve`, on a port that was free a moment ago.
-    fn start(data: &Path, port: u16) -> anyhow::Result<Self> {
+    pub(crate) fn start(data: &Path, port: u16) -> anyhow::Result<Self> {
         let init = keyreel()
             .args(["lkm", "init", "--data"])
             .arg(data)
@@ -59,13 +59,13 @@ impl Lkm {
         Ok(Self { child, url, init })
     }
 
-    fn text(&self, name: &str) -> anyhow::Result<&str> {
+    pub(crate) fn text(&self, name: &str) -> anyhow::Result<&str> {
         let found = self.init.get(name).and_then(Value::as_str);
         found.with_context(|| format!("`lkm init` says no {name}: {}", self.init))
     }
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.port())
 }

@@ -34,9 +34,9 @@ pub(super) async fn prepare(
         tenant.policy.as_str()
     ));
     if provider == MANAGED {
-        return add_tenant(parts, &tenant.id, &tenant.name, tenant.policy).await;
+        return add_tenant(parts, &tenant.id, &tenant.name, tenant.policy, &asker()).await;
     }
-    make_tenant(parts, &tenant.id, &tenant.name, tenant.policy).await?;
+    make_tenant(parts, &tenant.id, &tenant.name, tenant.policy, &asker()).await?;
     match provider {
         LKM => {
             let pair = services.lkm.new_pair().await?;

@@ -44,7 +44,8 @@ impl Keyring {
     /// # Errors
     /// See [`KeyError`]; the former KEK stays current then, unless the error is
     /// [`KeyError::StoreTimeout`]. [`KeyError::Overtaken`] where the tenant's keys or its policy
-    /// are not what they were any more.
+    /// are not what they were any more. [`KeyError::UnderWay`] where another KEK of the tenant is
+    /// being made and somebody asks for one more; what is due waits.
     pub async fn rotate(
         &self,
         tenant: &TenantId,
@@ -53,7 +54,13 @@ impl Keyring {
         asker: &Asker,
     ) -> Result<Rotated, KeyError> {
         let inner = &self.inner;
-        let turn = inner.sealing.minting(tenant).lock_owned().await;
+        let turn = inner.sealing.minting(tenant);
+        let turn = match occasion {
+            Occasion::Asked => turn.try_lock_owned().map_err(|_| KeyError::UnderWay {
+                tenant: tenant.clone(),
+            })?,
+            Occasion::Due(_) => turn.lock_owned().await,
+        };
         let newest = inner.stored(inner.store.keks(tenant)).await?;
         let former = newest
             .into_iter()

@@ -25,7 +25,8 @@ impl Keyring {
     /// ended; also where whoever asked for it is gone.
     ///
     /// # Errors
-    /// The audit log or the catalogue fails. Nothing was saved then, unless the error is
+    /// The audit log or the catalogue fails, or the tenant's policy was changed meanwhile
+    /// ([`KeyError::Overtaken`]). Nothing was saved then, unless the error is
     /// [`KeyError::StoreTimeout`].
     pub(crate) async fn save(
         &self,
@@ -37,10 +38,10 @@ impl Keyring {
         let mut one_at_a_time = None;
         if let Some(tried) = tried {
             let ready = self.inner.ready(tried, Some(&id)).await?;
-            registration.kek = Some(ready.kek);
+            registration.kek = Some((ready.kek, ready.policy));
             one_at_a_time = Some(ready._one_at_a_time);
         }
-        let kek = registration.kek.clone();
+        let kek = registration.kek.as_ref().map(|(kek, _)| kek.clone());
         let keyring = self.clone();
         self.written(SAVE_LIMIT, async move {
             let _one_at_a_time = one_at_a_time;

@@ -151,6 +151,7 @@ impl Keyring {
             tenant: tenant.clone(),
             provider: provider.clone(),
             kek,
+            policy,
             minted_for: Some(asker.clone()),
             _one_at_a_time: one_at_a_time,
         })
@@ -161,7 +162,8 @@ impl Keyring {
     ///
     /// # Errors
     /// The audit log or the catalogue fails; the former KEK stays current then, unless the error is
-    /// [`KeyError::StoreTimeout`].
+    /// [`KeyError::StoreTimeout`]. [`KeyError::Overtaken`] where the tenant's policy is another by
+    /// now.
     pub async fn adopt(
         &self,
         tried: TriedKek,
@@ -176,9 +178,11 @@ impl Keyring {
                 tenant,
                 provider,
                 kek,
+                policy,
                 _one_at_a_time,
             } = ready;
-            store.put_current_kek(&tenant, &provider, &kek, now).await
+            let made = (&kek, policy);
+            store.put_current_kek(&tenant, &provider, made, now).await
         })
         .await?;
         Ok(kek)
@@ -203,7 +207,8 @@ impl Keyring {
     }
 
     /// Makes a KEK whose private key its owner holds the tenant's current one, under the saved
-    /// configuration that it names. A random DEK is wrapped with it first and has to come back.
+    /// configuration that it names, where the tenant's policy is still `policy`. A random DEK is
+    /// wrapped with it first and has to come back.
     ///
     /// # Errors
     /// See [`KeyError`]; the former KEK stays current then.
@@ -211,7 +216,7 @@ impl Keyring {
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
-        kek: Kek,
+        (kek, policy): (Kek, Policy),
         asker: &Asker,
     ) -> Result<Kek, KeyError> {
         let inner = &self.inner;
@@ -235,6 +240,7 @@ impl Keyring {
             tenant: tenant.clone(),
             provider: provider.clone(),
             kek,
+            policy,
             minted_for: None,
             _one_at_a_time: one_at_a_time,
         };
@@ -253,6 +259,7 @@ impl Inner {
             tenant,
             provider,
             kek,
+            policy,
             minted_for,
             _one_at_a_time,
         } = tried;
@@ -277,6 +284,7 @@ impl Inner {
             tenant,
             provider,
             kek,
+            policy,
             _one_at_a_time,
         })
     }
@@ -390,6 +398,8 @@ pub struct TriedKek {
     tenant: TenantId,
     provider: ProviderId,
     kek: Kek,
+    /// The tenant's, that it keeps.
+    policy: Policy,
     /// Who had it made; `None` where its owner made it.
     minted_for: Option<Asker>,
     _one_at_a_time: OwnedMutexGuard<()>,
@@ -408,6 +418,7 @@ pub(super) struct Ready {
     pub(super) tenant: TenantId,
     pub(super) provider: ProviderId,
     pub(super) kek: Kek,
+    pub(super) policy: Policy,
     pub(super) _one_at_a_time: OwnedMutexGuard<()>,
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use keyreel_format::{KekId, ProviderId, TenantId};
+use tokio::sync::OwnedMutexGuard;
 
 use super::Keyring;
 use super::unwrap::LOCAL_LIMIT;
@@ -14,6 +15,9 @@ impl Keyring {
     /// Lets a KEK open nothing from now on, whatever its owner's key service says: caches are emptied
     /// and open streams end. A current one seals nothing either.
     ///
+    /// At once: it does not wait for a KEK that is being made. A rotation that is under way then does
+    /// not follow the disabled KEK ([`KeyError::Overtaken`]); a KEK that is being registered does.
+    ///
     /// # Errors
     /// The tenant has no such KEK, or it was retired; or the catalogue fails. The caches are empty
     /// then too, and once more when a catalogue that was slow is done.
@@ -23,7 +27,7 @@ impl Keyring {
         provider: &ProviderId,
         id: &KekId,
     ) -> Result<KekRecord, KeyError> {
-        self.switch_kek(tenant, provider, id, |_, _| KekState::Disabled)
+        self.switch_kek(tenant, provider, id, None, |_, _| KekState::Disabled)
             .await
     }
 
@@ -38,7 +42,9 @@ impl Keyring {
         provider: &ProviderId,
         id: &KekId,
     ) -> Result<KekRecord, KeyError> {
-        self.switch_kek(tenant, provider, id, |record, all| {
+        // What is current next must not be decided twice.
+        let turn = self.inner.sealing.minting(tenant).lock_owned().await;
+        self.switch_kek(tenant, provider, id, Some(turn), |record, all| {
             let is_newest = all.first().is_some_and(|newest| {
                 newest.provider == record.provider && newest.kek.id == record.kek.id
             });
@@ -57,10 +63,10 @@ impl Keyring {
         tenant: &TenantId,
         provider: &ProviderId,
         id: &KekId,
+        turn: Option<OwnedMutexGuard<()>>,
         to: impl FnOnce(&KekRecord, &[KekRecord]) -> KekState,
     ) -> Result<KekRecord, KeyError> {
         let inner = &self.inner;
-        let one_at_a_time = inner.sealing.minting(tenant).lock_owned().await;
         let all = inner.stored(inner.store.keks(tenant)).await?;
         let found = all
             .iter()
@@ -85,7 +91,7 @@ impl Keyring {
         let written = self.written(LOCAL_LIMIT, {
             let (keyring, tenant, record) = (self.clone(), tenant.clone(), switched.clone());
             async move {
-                let _one_at_a_time = one_at_a_time;
+                let _turn = turn;
                 let (provider, id) = (&record.provider, &record.kek.id);
                 let store = &keyring.inner.store;
                 let set = store.set_kek_state(&tenant, provider, id, state).await;

@@ -66,9 +66,12 @@ impl Keystore {
                 path: self.epoch_file.clone(),
             });
         };
-        for kind in [Sealed::Root, Sealed::Service] {
+        for kind in [Sealed::Root, Sealed::Service, Sealed::Mark] {
             let folder = self.kind(kind);
             let io = |source| KeystoreError::io(&folder, source);
+            if matches!(kind, Sealed::Mark) && !folder.exists() {
+                continue;
+            }
             for entry in std::fs::read_dir(&folder).map_err(io)? {
                 self.seal_file_anew(kind, &entry.map_err(io)?.path(), key)?;
             }

@@ -567,6 +567,83 @@ async fn a_registration_is_saved_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_policy_that_was_changed_meanwhile_keeps_keys_of_the_former_one_out() {
+    let f = Fixture::new();
+    let lkm = f.create(configuration("lkm", "{}", Some("k"))).await;
+    let lkm = lkm.unwrap().configuration.id;
+    let first = f.create(configuration("aws-kms", "{}", None)).await;
+    let first = first.unwrap();
+    let public_key = f.pair(PAIR, WrapAlgorithm::RsaOaepSha1);
+    for provider in [&f.kms, &f.lkm] {
+        let slow = Behaviour {
+            delay: std::time::Duration::from_millis(100),
+            ..Behaviour::default()
+        };
+        provider.behave(&f.acme, slow);
+    }
+    let changed = async |policy| {
+        // While the key service is asked.
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        f.store.set_policy(&f.acme, policy);
+    };
+    let overtaken = |error: RegistrationError| {
+        assert!(
+            matches!(error, RegistrationError::Key(KeyError::Overtaken { .. })),
+            "{error:?}"
+        );
+    };
+    let new = configuration("aws-kms", r#"{"a":1}"#, None);
+    let (made, ()) = tokio::join!(f.create(new.clone()), changed(Policy::Aes256));
+    overtaken(made.unwrap_err());
+    f.store.set_policy(&f.acme, Policy::Compatible);
+    let id = &first.configuration.id;
+    let (made, ()) = tokio::join!(f.replace(id, new), changed(Policy::Aes256));
+    overtaken(made.unwrap_err());
+    f.store.set_policy(&f.acme, Policy::Compatible);
+    let registering = f.register(&lkm, PAIR, &public_key);
+    let (made, ()) = tokio::join!(registering, changed(Policy::Aes256));
+    overtaken(made.map_err(RegistrationError::from).unwrap_err());
+
+    // Nothing is lost: what was there is there, and the pair can still be registered.
+    let (_, current) = f.store.current_kek(&f.acme).await.unwrap().unwrap();
+    assert_eq!(Some(current.id), first.kek.map(|kek| kek.id));
+    let known = f.store.key_configurations(&f.acme).await.unwrap();
+    let said: Vec<_> = known.iter().map(|known| &*known.config_json).collect();
+    assert_eq!(said, ["{}", "{}"]);
+    f.store.set_policy(&f.acme, Policy::Compatible);
+    f.register(&lkm, PAIR, &public_key).await.unwrap();
+}
+
+#[tokio::test]
+async fn whether_a_secret_is_another_is_known_without_its_being_written() {
+    let f = Fixture::new();
+    let made = f.create(configuration("lkm", "{}", Some("s3cret"))).await;
+    let made = made.unwrap().configuration;
+    for (secret, changed) in [
+        ("s3cret", vec![]),
+        ("s3cres", vec!["api-key"]),
+        ("", vec!["api-key"]),
+    ] {
+        let secrets = configuration("lkm", "{}", Some(secret)).secrets;
+        let found = f.registrar.changed_secrets(&made, &secrets).await.unwrap();
+        assert_eq!(found, changed, "{secret:?}");
+    }
+    // Of another configuration nothing is kept.
+    let another = crate::configuration::KeyConfiguration {
+        id: "another".to_owned(),
+        ..made.clone()
+    };
+    let secrets = configuration("lkm", "{}", Some("s3cret")).secrets;
+    let found = f
+        .registrar
+        .changed_secrets(&another, &secrets)
+        .await
+        .unwrap();
+    assert_eq!(found, ["api-key"]);
+    assert_eq!(f.secret(&made.id).await, b"s3cret", "as it was");
+}
+
+#[tokio::test]
 async fn an_owners_key_gets_an_algorithm_that_its_plugin_knows() {
     let f = Fixture::new();
     for json in ["{}", r#"{"padding":"oaep-sha1"}"#, r#"{"padding":7}"#] {
@@ -624,7 +701,7 @@ fn padding_chooses_among_what_is_listed() {
         ("hsm", &[], "{}", None),
     ];
     for (of, listed, json, expected) in table {
-        let chosen = super::rsa_algorithm(&provider(of), listed, json);
+        let chosen = super::owners_key::rsa_algorithm(&provider(of), listed, json);
         assert_eq!(chosen, expected, "{of} {listed:?} {json}");
     }
 }

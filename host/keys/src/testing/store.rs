@@ -64,9 +64,24 @@ impl MemoryKekStore {
         *lock(&self.writing) = writing;
     }
 
-    /// The policy that the last succession gave a tenant.
+    /// The policy that a tenant was given last, if any.
     pub fn policy(&self, tenant: &TenantId) -> Option<Policy> {
         lock(&self.policies).get(tenant).copied()
+    }
+
+    /// Gives a tenant a policy; until then any will do.
+    pub fn set_policy(&self, tenant: &TenantId, policy: Policy) {
+        lock(&self.policies).insert(tenant.clone(), policy);
+    }
+
+    fn require_policy(&self, tenant: &TenantId, policy: Policy) -> Result<(), StoreError> {
+        match self.policy(tenant) {
+            Some(found) if found != policy => Err(StoreError::PolicyChanged {
+                tenant: tenant.clone(),
+                policy: found.as_str(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     async fn written(&self) -> Result<(), StoreError> {
@@ -142,9 +157,10 @@ impl KekStore for MemoryKekStore {
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
-        kek: &Kek,
+        (kek, policy): (&Kek, Policy),
         created_ms: u64,
     ) -> Result<(), StoreError> {
+        self.require_policy(tenant, policy)?;
         make_current(&mut lock(&self.keks), tenant, provider, kek, created_ms)
     }
 
@@ -168,9 +184,9 @@ impl KekStore for MemoryKekStore {
         if !as_read || policy != succession.policy {
             return Ok(false);
         }
-        self.put_current_kek(tenant, provider, kek, succession.at_ms)
-            .await?;
-        lock(&self.policies).insert(tenant.clone(), succession.new_policy);
+        let at_ms = succession.at_ms;
+        make_current(&mut lock(&self.keks), tenant, provider, kek, at_ms)?;
+        self.set_policy(tenant, succession.new_policy);
         Ok(true)
     }
 
@@ -297,7 +313,8 @@ impl KekStore for MemoryKekStore {
                 what: format!("key configuration {id}"),
             });
         }
-        if let Some(kek) = kek {
+        if let Some((kek, policy)) = kek {
+            self.require_policy(tenant, *policy)?;
             make_current(&mut keks, tenant, provider, kek, *now_ms)?;
         }
         match known {

@@ -7,7 +7,7 @@ use keyreel_keys::{
     Kek, KekState, KeyConfiguration, Policy, Registration, Retirement, SealedKey, StoreError,
 };
 
-use super::{new_tenant, provider, recording, tenant};
+use super::{POLICY, new_tenant, provider, recording, tenant};
 use crate::Error;
 use crate::catalogue::Catalogue;
 
@@ -90,7 +90,7 @@ pub async fn keks(catalogue: Arc<dyn Catalogue>) {
     };
     for (index, id) in ["kek/1", "kek/2", "kek/3"].into_iter().enumerate() {
         let put = catalogue
-            .put_current_kek(&tenant, &managed, &kek(id), index as u64)
+            .put_current_kek(&tenant, &managed, (&kek(id), POLICY), index as u64)
             .await;
         put.expect("put_current_kek");
         let (provider, current) = catalogue
@@ -100,8 +100,15 @@ pub async fn keks(catalogue: Arc<dyn Catalogue>) {
             .expect("one is current");
         assert_eq!((provider, current.id.as_str()), (managed.clone(), id));
     }
+    let late = catalogue
+        .put_current_kek(&tenant, &managed, (&kek("kek/4"), Policy::Aes256), 9)
+        .await;
+    assert!(
+        matches!(late, Err(StoreError::PolicyChanged { .. })),
+        "a KEK of another policy is never made current: {late:?}"
+    );
     let again = catalogue
-        .put_current_kek(&tenant, &managed, &kek("kek/1"), 9)
+        .put_current_kek(&tenant, &managed, (&kek("kek/1"), POLICY), 9)
         .await;
     assert!(
         matches!(again, Err(StoreError::Exists { .. })),
@@ -175,7 +182,7 @@ pub async fn keks(catalogue: Arc<dyn Catalogue>) {
     // The next one may be another provider's.
     let lkm = provider("lkm");
     catalogue
-        .put_current_kek(&tenant, &lkm, &kek("kek/1"), 10)
+        .put_current_kek(&tenant, &lkm, (&kek("kek/1"), POLICY), 10)
         .await
         .expect("put_current_kek");
     let current = catalogue
@@ -211,8 +218,9 @@ pub async fn retired_keks(catalogue: Arc<dyn Catalogue>) {
     };
     for of in [&tenant, &other] {
         for id in ["kek/1", "kek/2"] {
-            let put = catalogue.put_current_kek(of, &managed, &kek(id), 0).await;
-            put.expect("put_current_kek");
+            let kek = kek(id);
+            let put = catalogue.put_current_kek(of, &managed, (&kek, POLICY), 0);
+            put.await.expect("put_current_kek");
             let put = catalogue.put_sealed_key(of, &managed, id, &private).await;
             put.expect("put_sealed_key");
         }
@@ -254,7 +262,8 @@ pub async fn retired_keks(catalogue: Arc<dyn Catalogue>) {
         .await;
     assert!(matches!(late, Err(Error::Retired { .. })), "{late:?}");
     let used = kek("kek/1");
-    let again = catalogue.put_current_kek(&tenant, &managed, &used, 0).await;
+    let again = catalogue.put_current_kek(&tenant, &managed, (&used, POLICY), 0);
+    let again = again.await;
     assert!(matches!(again, Err(StoreError::Exists { .. })), "{again:?}");
     // Another tenant's KEK of the same name is untouched.
     let found = catalogue.sealed_key(&other, &managed, "kek/1").await;
@@ -351,12 +360,15 @@ pub async fn registrations(catalogue: Arc<dyn Catalogue>) {
             ("secret/registered-1/a".to_owned(), key(secret)),
             ("secret/registered-1/b".to_owned(), key(secret)),
         ],
-        kek: kek.map(|id| Kek {
-            id: KekId::parse(id).expect("a valid name"),
-            algorithm: "rsa-oaep-sha256".to_owned(),
-            public_key: vec![7; 20],
-            sealed: Vec::new(),
-            attributes: Vec::new(),
+        kek: kek.map(|id| {
+            let kek = Kek {
+                id: KekId::parse(id).expect("a valid name"),
+                algorithm: "rsa-oaep-sha256".to_owned(),
+                public_key: vec![7; 20],
+                sealed: Vec::new(),
+                attributes: Vec::new(),
+            };
+            (kek, POLICY)
         }),
         now_ms: 1_700_000_000_001,
     };
@@ -415,6 +427,14 @@ pub async fn registrations(catalogue: Arc<dyn Catalogue>) {
     assert!(
         matches!(result, Err(StoreError::Exists { .. })),
         "never another's: {result:?}"
+    );
+    assert_eq!(saved().await, third, "nothing of it was saved");
+    let mut late = registration(r#"{"a":5}"#, 5, Some("kek/5"));
+    late.kek = late.kek.map(|(kek, _)| (kek, Policy::Aes256));
+    let result = put(late).await;
+    assert!(
+        matches!(result, Err(StoreError::PolicyChanged { .. })),
+        "its KEK is of another policy: {result:?}"
     );
     assert_eq!(saved().await, third, "nothing of it was saved");
     let mut partial = registration(r#"{"a":6}"#, 6, None);

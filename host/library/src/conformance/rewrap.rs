@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyreel_format::{KekId, MAC_LEN, PartName, TenantId};
 use keyreel_keys::{Kek, Retirement};
 
-use super::{new_tenant, provider, recording, recording_id};
+use super::{POLICY, new_tenant, provider, recording, recording_id};
 use crate::Error;
 use crate::catalogue::{
     Catalogue, KekCount, Lease, NextGeneration, RewrapNote, RewrapState, SlotMac,
@@ -97,8 +97,8 @@ pub async fn generations(catalogue: Arc<dyn Catalogue>) {
             sealed: Vec::new(),
             attributes: Vec::new(),
         };
-        let put = catalogue.put_current_kek(&tenant, &lkm, &kek, 0).await;
-        put.expect("put_current_kek");
+        let put = catalogue.put_current_kek(&tenant, &lkm, (&kek, POLICY), 0);
+        put.await.expect("put_current_kek");
     }
     let old = KekId::parse("old").expect("a valid name");
     let retired = catalogue.retire_kek(&tenant, &lkm, &old, 0).await;

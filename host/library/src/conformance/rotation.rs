@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyreel_format::KekId;
 use keyreel_keys::{Kek, KekRecord, KekState, Policy, StoreError, Succession};
 
-use super::{new_tenant, provider, tenant};
+use super::{POLICY, new_tenant, provider, tenant};
 use crate::Error;
 use crate::catalogue::Catalogue;
 use crate::rotation::{RotationPeriod, RotationSchedule};
@@ -26,7 +26,7 @@ pub async fn kek_successions(catalogue: Arc<dyn Catalogue>) {
     let tenant = new_tenant(&*catalogue, "successions").await;
     let managed = provider("managed");
     catalogue
-        .put_current_kek(&tenant, &managed, &kek("kek/1"), 1)
+        .put_current_kek(&tenant, &managed, (&kek("kek/1"), POLICY), 1)
         .await
         .expect("put_current_kek");
     let newest = async || {

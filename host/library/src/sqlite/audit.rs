@@ -17,9 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{SqliteCatalogue, backend, cursor, parsed, to_i64, unsigned};
 use crate::Error;
 use crate::audit_chain::AuditKey;
+use crate::audit_mark::Marker;
 use crate::catalogue::{AuditEvent, AuditQuery, AuditRecord, AuditScope, Page};
 use chain::Log;
-pub(super) use chain::{heads, link_what_was_there, links, was_there};
+pub(super) use chain::{has_marked, heads, link_what_was_there, links, was_there};
 
 /// Appends that wait; more make the callers wait.
 const QUEUE: usize = 4096;
@@ -33,6 +34,7 @@ const MAX_BRANCHES: usize = 400;
 pub(super) struct Appender {
     queue: mpsc::Sender<Append>,
     key: Arc<OnceLock<AuditKey>>,
+    marker: Arc<Marker>,
 }
 
 struct Append {
@@ -64,8 +66,15 @@ impl Appender {
     pub(super) fn start(write: SqlitePool, origin: Origin) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let key = Arc::<OnceLock<AuditKey>>::default();
-        tokio::spawn(run(Log::new(write, key.clone(), origin), receiver));
-        Self { queue, key }
+        let marker = Arc::<Marker>::default();
+        let log = Log::new(write, key.clone(), marker.clone(), origin);
+        tokio::spawn(run(log, receiver));
+        Self { queue, key, marker }
+    }
+
+    /// Where the log's end is marked.
+    pub(super) fn marker(&self) -> &Marker {
+        &self.marker
     }
 
     /// Has the log's head signed from now on. The first key stays.

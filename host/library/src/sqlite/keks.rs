@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 use keyreel_keys::{
-    Kek, KekRecord, KekState, KekStore, KeyConfiguration, Registration, Retirement, SealedKey,
-    StoreError, Succession,
+    Kek, KekRecord, KekState, KekStore, KeyConfiguration, Policy, Registration, Retirement,
+    SealedKey, StoreError, Succession,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{SqliteCatalogue, backend, exists, parsed, rotation, to_i64};
+use super::{SqliteCatalogue, backend, exists, parsed, policy_from, rotation, to_i64};
 use crate::Error;
 
 const CONFIGURATION: &str = "SELECT c.id, t.id AS tenant, c.provider, c.config, c.created_ms \
@@ -75,7 +75,7 @@ impl KekStore for SqliteCatalogue {
         &self,
         tenant: &TenantId,
         provider: &ProviderId,
-        kek: &Kek,
+        (kek, policy): (&Kek, Policy),
         created_ms: u64,
     ) -> Result<(), StoreError> {
         let key = self.known_tenant_key(tenant).await?;
@@ -84,6 +84,7 @@ impl KekStore for SqliteCatalogue {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(store)?;
+        require_policy(&mut tx, key, tenant, policy).await?;
         make_current(&mut tx, key, provider, kek, created_ms).await?;
         tx.commit().await.map_err(store)
     }
@@ -212,7 +213,8 @@ impl KekStore for SqliteCatalogue {
             .await
             .map_err(store)?;
         }
-        if let Some(kek) = kek {
+        if let Some((kek, policy)) = kek {
+            require_policy(&mut tx, tenant, &configuration.tenant, *policy).await?;
             make_current(&mut tx, tenant, provider, kek, *now_ms).await?;
         }
         tx.commit().await.map_err(store)
@@ -279,6 +281,28 @@ impl KekStore for SqliteCatalogue {
         .map_err(store)?;
         Ok(config.unwrap_or_else(|| "{}".to_owned()))
     }
+}
+
+/// Whether a tenant's policy is what it was when a KEK was made for it.
+async fn require_policy(
+    tx: &mut SqliteConnection,
+    key: i64,
+    tenant: &TenantId,
+    policy: Policy,
+) -> Result<(), StoreError> {
+    let found: String = sqlx::query_scalar("SELECT policy FROM tenant WHERE key = ?")
+        .bind(key)
+        .fetch_one(tx)
+        .await
+        .map_err(store)?;
+    let found = policy_from(&found).ok_or_else(|| Error::damaged("policy of a tenant"))?;
+    if found == policy {
+        return Ok(());
+    }
+    Err(StoreError::PolicyChanged {
+        tenant: tenant.clone(),
+        policy: found.as_str(),
+    })
 }
 
 /// Adds a KEK and makes it the tenant's current one, within a transaction.

@@ -196,7 +196,7 @@ async fn what_opened_a_retired_kek_is_on_the_disk_no_more() {
         };
         let put = catalogue.put_sealed_key(&tenant.id, &managed, id, &key);
         put.await.unwrap();
-        let put = catalogue.put_current_kek(&tenant.id, &managed, &kek, 0);
+        let put = catalogue.put_current_kek(&tenant.id, &managed, (&kek, tenant.policy), 0);
         put.await.unwrap();
     }
     let found = |canary: &str| {

@@ -1,6 +1,6 @@
 //! `/api/v2/recording/…`: a tenant's key service and keys, in the shapes of the Genesys Cloud API.
 //! For administrators of the tenant. An API key goes in and never comes out.
-//! Not for: trying what is registered (see `keyreel_keys::Registrar`).
+//! Not for: trying and recording what is registered (see `registration`).
 
 pub(crate) mod configurations;
 pub(crate) mod destruction;
@@ -17,27 +17,28 @@ use std::time::Duration;
 
 use axum::response::Response;
 use keyreel_format::TenantId;
-use keyreel_keys::{Asker, Registrar};
+use keyreel_keys::Asker;
 use keyreel_library::{By, Tenant};
 use moka::future::Cache;
 
 use crate::access::{Access, Administered};
 use crate::audit::Event;
 use crate::problem::{Code, Problem};
+use crate::registration::Registrations;
 use crate::request::RequestInfo;
 use crate::state::Shared;
 
 /// Registration, and what was lately heard of key services.
 pub(crate) struct Keys {
-    registrar: Option<Registrar>,
+    registrations: Option<Registrations>,
     /// What is wrong with the key service of a configuration, by the configuration's id.
     last_errors: Cache<String, Option<String>>,
 }
 
 impl Keys {
-    pub(crate) fn new(registrar: Option<Registrar>) -> Self {
+    pub(crate) fn new(registrations: Option<Registrations>) -> Self {
         Self {
-            registrar,
+            registrations,
             last_errors: Cache::builder()
                 .max_capacity(10_000)
                 .time_to_live(ASKED_AGAIN)
@@ -46,8 +47,8 @@ impl Keys {
     }
 
     /// Registers key services and keys.
-    pub(super) fn registrar(&self) -> Result<&Registrar, Problem> {
-        self.registrar.as_ref().ok_or_else(|| {
+    pub(super) fn registrations(&self) -> Result<&Registrations, Problem> {
+        self.registrations.as_ref().ok_or_else(|| {
             Problem::new(
                 Code::Internal,
                 "This server was put together without a vault: nothing can be registered.",

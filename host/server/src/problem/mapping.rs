@@ -12,6 +12,7 @@ use crate::accounts::AccountError;
 use crate::audit::AuditError;
 use crate::audit::plays::NotListening;
 use crate::grants::InvalidGrant;
+use crate::registration::RegisteringError;
 use crate::rotation::RotationError;
 
 impl From<KeyError> for Problem {
@@ -55,6 +56,12 @@ fn of_this_side(error: KeyError) -> Problem {
             Code::Conflict,
             "This organisation's key was changed by somebody else just now. Look at it, and try \
              again if it is still to be changed.",
+            Turn::Administrator,
+        ),
+        KeyError::UnderWay { .. } => (
+            Code::Conflict,
+            "A key of this organisation is being made or registered just now. Look at it when that \
+             is done, and try again if it is still to be changed.",
             Turn::Administrator,
         ),
         // The catalogue binds tenants to KEKs. A header that names another one was planted, or
@@ -131,6 +138,15 @@ impl From<RegistrationError> for Problem {
     }
 }
 
+impl From<RegisteringError> for Problem {
+    fn from(error: RegisteringError) -> Self {
+        match error {
+            RegisteringError::Registration(error) => error.into(),
+            RegisteringError::Audit(source) => unrecorded(source),
+        }
+    }
+}
+
 impl From<&RotationError> for Problem {
     fn from(error: &RotationError) -> Self {
         match error {
@@ -147,11 +163,7 @@ impl From<&RotationError> for Problem {
                 "The catalogue does not answer. Try again shortly.",
             )
             .inward(source),
-            RotationError::Audit(source) => Self::new(
-                Code::AuditUnavailable,
-                "The audit log cannot be written, so this is not done. Try again shortly.",
-            )
-            .inward(source),
+            RotationError::Audit(source) => unrecorded(source),
             RotationError::Died => Self::new(Code::Internal, INTERNAL).inward(error),
         }
     }
@@ -371,12 +383,16 @@ impl From<LibraryError> for Problem {
 
 impl From<AuditError> for Problem {
     fn from(error: AuditError) -> Self {
-        Self::new(
-            Code::AuditUnavailable,
-            "The audit log cannot be written, so this is not done. Try again shortly.",
-        )
-        .inward(error)
+        unrecorded(error)
     }
+}
+
+fn unrecorded(source: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        Code::AuditUnavailable,
+        "The audit log cannot be written, so this is not done. Try again shortly.",
+    )
+    .inward(source)
 }
 
 impl From<NotListening> for Problem {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use keyreel_format::{ProviderId, TenantId};
 use keyreel_keys::testing::{Behaviour, LocalProvider, ManualClock};
 use keyreel_keys::{
-    Asker, Clock as _, ErrorClass, KekStore as _, KeyError, Keyring, KeyringParts, KeyringSettings,
-    Occasion, Policy,
+    Asker, Clock as _, Configured, ErrorClass, KekStore as _, KeyError, Keyring, KeyringParts,
+    KeyringSettings, Occasion, Policy,
 };
 use keyreel_library::{
     AuditEvent, AuditQuery, AuditScope, By, Catalogue as _, RotationPeriod, SqliteCatalogue, Tenant,
@@ -16,6 +16,7 @@ use keyreel_library::{
 
 use super::{RotationError, Rotations};
 use crate::AuditObserver;
+use crate::problem::{Code, Problem};
 
 const DAY: Duration = Duration::from_hours(24);
 const NOW_MS: u64 = 1_793_697_164_000;
@@ -334,6 +335,34 @@ async fn a_schedule_ends_goes_on_or_begins_anew_as_it_is_set() {
 }
 
 #[tokio::test]
+async fn a_key_of_a_former_policy_never_becomes_current() {
+    let f = Nodes::with(&["acme"]).await;
+    let row = f.row("acme").await;
+    let by = by();
+    let tried = f.keyrings[0]
+        .try_minting(
+            &row.id,
+            &row.provider,
+            row.policy,
+            Configured::Plain,
+            &by.asker,
+        )
+        .await
+        .unwrap();
+    // Before it is saved, another node changes the policy.
+    let changed = f.nodes[1].change_policy(&row, Policy::Compatible, &by);
+    let changed = changed.await.unwrap();
+    let late = f.keyrings[0].adopt(tried, None).await;
+    assert!(matches!(late, Err(KeyError::Overtaken { .. })), "{late:?}");
+    let code = Problem::from(late.unwrap_err()).code();
+    assert_eq!(code, Code::Conflict);
+    let (_, current) = f.catalogue.current_kek(&row.id).await.unwrap().unwrap();
+    assert_eq!(current.id, changed.kek.id);
+    assert_eq!(current.algorithm, Policy::Compatible.algorithm());
+    assert_eq!(f.row("acme").await.policy, Policy::Compatible);
+}
+
+#[tokio::test]
 async fn keys_that_their_owner_makes_are_not_rotated_here() {
     let f = Nodes::with(&["acme"]).await;
     f.set("acme", Some(RotationPeriod::Daily)).await.unwrap();
@@ -345,7 +374,7 @@ async fn keys_that_their_owner_makes_are_not_rotated_here() {
         .unwrap();
     kek.id = "0f8fad5b-d9cb-469f-a165-70867728950e".parse().unwrap();
     f.catalogue
-        .put_current_kek(&tenant("acme"), &id("lkm"), &kek, NOW_MS)
+        .put_current_kek(&tenant("acme"), &id("lkm"), (&kek, Policy::Aes256), NOW_MS)
         .await
         .unwrap();
     // The schedule was set before; nobody is to think that it goes on.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keyreel_library::Catalogue as _;
+use keyreel_library::{Catalogue as _, SqliteCatalogue};
 use keyreel_server::Settings;
 use tokio::io::AsyncReadExt as _;
 
@@ -205,7 +205,11 @@ async fn the_second_signal_cuts() {
         limit: 10,
         ..Default::default()
     };
-    let ended = fixture.catalogue.audit(&query).await.unwrap().items;
+    // The server closed its own.
+    let path = fixture.folder.path().join("catalogue.db");
+    let url = format!("sqlite://{}", path.display());
+    let catalogue = SqliteCatalogue::open(&url).await.unwrap();
+    let ended = catalogue.audit(&query).await.unwrap().items;
     assert_eq!(
         ended.len(),
         1,

@@ -193,8 +193,8 @@ const EXPLANATIONS: Record<string, Explanation> = {
     turn: "nobody",
   },
   "conflict": {
-    title: "It exists already",
-    advice: "Something of this name is there already. Choose another name.",
+    title: "It conflicts with the present state",
+    advice: "Something of this name is there already, or it was changed meanwhile. Look at it, and try again if it is still to be done.",
     turn: "you",
   },
   "key-in-use": {

@@ -150,7 +150,7 @@ async fn whoever_is_overtaken_by_another_process_puts_nothing_in_its_place() {
         kek.id = "0f8fad5b-d9cb-469f-a165-70867728950e".parse().unwrap();
         let lkm = keyreel_format::ProviderId::parse("lkm").unwrap();
         f.store
-            .put_current_kek(&f.acme, &lkm, &kek, 1)
+            .put_current_kek(&f.acme, &lkm, (&kek, Policy::Aes256), 1)
             .await
             .unwrap();
     };
@@ -158,6 +158,55 @@ async fn whoever_is_overtaken_by_another_process_puts_nothing_in_its_place() {
     assert!(matches!(slow, Err(KeyError::Overtaken { .. })), "{slow:?}");
     let (provider, _) = f.store.current_kek(&f.acme).await.unwrap().unwrap();
     assert_eq!(provider.as_str(), "lkm");
+}
+
+/// A key service that takes its time, and one rotation with it under way.
+async fn slow_rotation(f: &Arc<Fixture>) -> tokio::task::JoinHandle<Result<Rotated, KeyError>> {
+    f.provider.behave(
+        &f.acme,
+        Behaviour {
+            delay: std::time::Duration::from_millis(400),
+            ..Behaviour::default()
+        },
+    );
+    let slow = tokio::spawn({
+        let f = f.clone();
+        async move { rotate(&f.keyring, &f, Occasion::Asked).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    slow
+}
+
+#[tokio::test]
+async fn a_key_is_disabled_at_once_also_during_a_rotation_which_then_follows_nothing() {
+    let f = Arc::new(Fixture::new().await);
+    let slow = slow_rotation(&f).await;
+    let id = "kek/1".parse().unwrap();
+    let disabled = f.keyring.disable_kek(&f.acme, &f.local, &id).await.unwrap();
+    assert_eq!(disabled.state, KekState::Disabled);
+    assert!(!slow.is_finished(), "nobody waited for it");
+    let slow = slow.await.unwrap();
+    assert!(matches!(slow, Err(KeyError::Overtaken { .. })), "{slow:?}");
+    let keks = f.store.keks(&f.acme).await.unwrap();
+    assert_eq!((keks.len(), keks[0].state), (1, KekState::Disabled));
+}
+
+#[tokio::test]
+async fn nobody_queues_for_a_rotation_but_what_is_due_waits() {
+    let f = Arc::new(Fixture::new().await);
+    let made = f.store.keks(&f.acme).await.unwrap()[0].created_ms;
+    let slow = slow_rotation(&f).await;
+    for _ in 0..3 {
+        let again = rotate(&f.keyring, &f, Occasion::Asked).await;
+        assert!(matches!(again, Err(KeyError::UnderWay { .. })), "{again:?}");
+    }
+    assert!(!slow.is_finished(), "they were answered at once");
+    // What the slow one made meets the date.
+    let due = rotate(&f.keyring, &f, Occasion::Due(made)).await.unwrap();
+    assert!(matches!(due, Rotated::Met(_)), "{due:?}");
+    slow.await.unwrap().unwrap();
+    assert_eq!(current(&f).await, "kek/2");
+    rotate(&f.keyring, &f, Occasion::Asked).await.unwrap();
 }
 
 #[tokio::test]

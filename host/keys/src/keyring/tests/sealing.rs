@@ -106,7 +106,7 @@ async fn nothing_is_sealed_that_nobody_can_open() {
     let another = PrivateKey::generate(algorithm).unwrap();
     kek.public_key = another.public_key().unwrap();
     f.store
-        .put_current_kek(&f.acme, &f.local, &kek, 0)
+        .put_current_kek(&f.acme, &f.local, (&kek, Policy::Aes256), 0)
         .await
         .unwrap();
     let error = wrap(&f.keyring, &f).await.unwrap_err();
@@ -116,7 +116,7 @@ async fn nothing_is_sealed_that_nobody_can_open() {
     let id = KekId::parse("pair-2").unwrap();
     let kek = f.provider.add_key(&f.acme, &id, algorithm, key).unwrap();
     f.store
-        .put_current_kek(&f.acme, &f.local, &kek, 0)
+        .put_current_kek(&f.acme, &f.local, (&kek, Policy::Aes256), 0)
         .await
         .unwrap();
     f.provider.behave(
@@ -150,7 +150,7 @@ async fn an_absent_key_service_stops_sealing_only_with_a_kek_never_tried() {
     let key = PrivateKey::generate(algorithm).unwrap();
     let kek = f.provider.add_key(&f.acme, &id, algorithm, key).unwrap();
     f.store
-        .put_current_kek(&f.acme, &f.local, &kek, 0)
+        .put_current_kek(&f.acme, &f.local, (&kek, Policy::Aes256), 0)
         .await
         .unwrap();
     f.provider.fail(&f.acme, ErrorClass::Unavailable);

@@ -47,7 +47,7 @@ impl House {
         let (managed, asker) = (&self.managed, Asker::default());
         let registered = self
             .keyring
-            .register_kek(&self.tenant, managed, kek, &asker)
+            .register_kek(&self.tenant, managed, (kek, Policy::Aes256), &asker)
             .await;
         registered.unwrap();
         id

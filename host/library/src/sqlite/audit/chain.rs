@@ -10,6 +10,7 @@ use super::super::{backend, exists, to_i64, unsigned};
 use super::{After, Origin};
 use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditKey, AuditLink, SignedHead};
+use crate::audit_mark::{AuditMark, Marker};
 use crate::catalogue::AuditEvent;
 
 /// Every so many events a head is kept.
@@ -27,6 +28,9 @@ pub(super) struct Log {
     write: SqlitePool,
     key: Arc<OnceLock<AuditKey>>,
     origin: Origin,
+    marker: Arc<Marker>,
+    /// Whether the log's end was ever marked.
+    marked: bool,
     /// The head that this process wrote or verified last.
     known: Option<SignedHead>,
 }
@@ -39,11 +43,18 @@ struct End {
 }
 
 impl Log {
-    pub(super) fn new(write: SqlitePool, key: Arc<OnceLock<AuditKey>>, origin: Origin) -> Self {
+    pub(super) fn new(
+        write: SqlitePool,
+        key: Arc<OnceLock<AuditKey>>,
+        marker: Arc<Marker>,
+        origin: Origin,
+    ) -> Self {
         Self {
             write,
             key,
             origin,
+            marker,
+            marked: false,
             known: None,
         }
     }
@@ -73,17 +84,27 @@ impl Log {
         let at_ms = events.last().map_or(0, |event| event.at_ms);
         let key = self.key.get();
         let head = key.map(|key| (key, key.sign(end.seq, at_ms, end.hash)));
+        let mut kept = false;
         if let Some((key, head)) = &head {
-            put_head(&mut tx, key, head, after).await?;
+            kept = put_head(&mut tx, key, head, after).await?;
         }
         let head = head.map(|(_, head)| head);
         tx.commit().await.map_err(backend)?;
+        if let Some(head) = &head {
+            self.marker.reached(head.into());
+            match after {
+                After::Anything => self.marker.mark_anew().await?,
+                After::Head if kept || !self.marked => self.marker.mark_soon(),
+                After::Head => {}
+            }
+            self.marked = true;
+        }
         self.known = head;
         Ok(())
     }
 
     /// Where the log ends, if that is where it was signed as ending.
-    async fn end(&self, tx: &mut SqliteConnection, after: After) -> Result<End, Error> {
+    async fn end(&mut self, tx: &mut SqliteConnection, after: After) -> Result<End, Error> {
         let last = last(tx).await?;
         let head = head(tx).await?;
         let broken = |reason: String| Err(Error::AuditBroken { reason });
@@ -99,6 +120,14 @@ impl Log {
                 )),
             };
         };
+        // Once: what this process has seen since stands in `known`.
+        if self.known.is_none() {
+            let mark = self.marker.read().await?;
+            if let Some(mark) = mark {
+                holds(tx, mark).await?;
+            }
+            self.marked = mark.is_some();
+        }
         match (head, &self.known, last) {
             (None, Some(known), _) => broken(format!(
                 "its signed head, at event {}, was taken away",
@@ -139,6 +168,28 @@ impl Log {
         }
     }
 }
+
+/// Whether the log has the event that was marked as its end once.
+async fn holds(tx: &mut SqliteConnection, mark: AuditMark) -> Result<(), Error> {
+    let row = sqlx::query("SELECT hash FROM audit WHERE seq = ?")
+        .bind(to_i64("number", mark.seq)?)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(backend)?;
+    let seq = mark.seq;
+    let reason = match row {
+        Some(row) if hash_from(&row)? == Some(mark.hash) => return Ok(()),
+        Some(_) => format!("event {seq} is not the one that the keystore has marked: {REPLACED}"),
+        None => {
+            let end = last(tx).await?.unwrap_or(START).seq;
+            format!("it ends with event {end}, and the keystore has event {seq} marked: {REPLACED}")
+        }
+    };
+    Err(Error::AuditBroken { reason })
+}
+
+const REPLACED: &str = "it was emptied, or another log was put in its place. Where a backup of the \
+    database was restored on purpose, that is it: `keyreel audit resume` goes on from there";
 
 const START: End = End {
     seq: 0,
@@ -197,14 +248,14 @@ async fn insert(tx: &mut SqliteConnection, links: &[AuditLink]) -> Result<(), Er
     Ok(())
 }
 
-/// The new end, and a checkpoint where one is due. After a break the end is always kept: the rest
-/// of the log can be verified from there.
+/// The new end, and a checkpoint where one is due; whether one was. After a break the end is always
+/// kept: the rest of the log can be verified from there.
 async fn put_head(
     tx: &mut SqliteConnection,
     key: &AuditKey,
     head: &SignedHead,
     after: After,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let last = sqlx::query("SELECT seq, at_ms FROM audit_checkpoint ORDER BY seq DESC LIMIT 1")
         .fetch_optional(&mut *tx)
         .await
@@ -217,10 +268,11 @@ async fn put_head(
         }
     };
     put(tx, PUT_HEAD, head).await?;
-    if due || after == After::Anything {
+    let kept = due || after == After::Anything;
+    if kept {
         put(tx, PUT_CHECKPOINT, &key.sign_checkpoint(head)).await?;
     }
-    Ok(())
+    Ok(kept)
 }
 
 async fn put(
@@ -266,6 +318,12 @@ async fn head(tx: &mut SqliteConnection) -> Result<Option<SignedHead>, Error> {
         .await
         .map_err(backend)?;
     row.map(|row| head_from(&row)).transpose()
+}
+
+/// Whether the log has the event that is marked.
+pub(in super::super) async fn has_marked(read: &SqlitePool, mark: AuditMark) -> Result<(), Error> {
+    let mut tx = read.begin().await.map_err(backend)?;
+    holds(&mut tx, mark).await
 }
 
 /// The head and the checkpoints.

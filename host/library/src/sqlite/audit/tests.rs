@@ -1,5 +1,7 @@
 //! The chain against whoever can write the database: every edit shows, and is not gone on with.
 
+mod marks;
+
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
@@ -63,6 +65,7 @@ async fn what_was_cut_short_is_not_gone_on_with_until_somebody_says_so() {
         &*log.catalogue,
         log.key.public(),
         std::slice::from_ref(&log.head),
+        None,
     )
     .await;
     assert!(
@@ -132,7 +135,7 @@ async fn two_processes_write_one_chain_and_none_without_the_key() {
         let catalogue = if number % 2 == 0 { &one } else { &two };
         catalogue.append_audit(&[event(number)]).await.unwrap();
     }
-    let verified = verify(&one, key().public(), &[]).await.unwrap();
+    let verified = verify(&one, key().public(), &[], None).await.unwrap();
     assert_eq!(verified.events, 40);
     let without = SqliteCatalogue::open(&url).await.unwrap();
     let refused = without.append_audit(&[event(41)]).await;
@@ -163,7 +166,7 @@ async fn a_log_from_before_the_chain_is_linked_when_it_is_opened() {
     let new = SqliteCatalogue::open(&url).await.unwrap();
     new.sign_audit_with(key());
     new.append_audit(&[event(31)]).await.unwrap();
-    let verified = verify(&new, key().public(), &[]).await.unwrap();
+    let verified = verify(&new, key().public(), &[], None).await.unwrap();
     assert_eq!(verified.events, 31);
 }
 
@@ -191,7 +194,7 @@ async fn a_full_disk_is_an_error_and_loses_nothing() {
         assert!(written < 2000, "the disk never fills");
     };
     assert!(refused.to_string().contains("full"), "{refused}");
-    let verified = async || verify(&catalogue, key().public(), &[]).await.unwrap();
+    let verified = async || verify(&catalogue, key().public(), &[], None).await.unwrap();
     assert_eq!(verified().await.events, written);
     // Somebody has made room: the next event goes in, without a restart.
     limit(1_000_000).await;
@@ -229,7 +232,7 @@ impl Log {
     }
 
     async fn verify(&self) -> Result<crate::audit_chain::Verified, Broken> {
-        verify(&*self.catalogue, self.key.public(), &[]).await
+        verify(&*self.catalogue, self.key.public(), &[], None).await
     }
 
     async fn restore(&self) {

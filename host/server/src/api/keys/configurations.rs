@@ -3,16 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use keyreel_keys::{Configured, KeyConfiguration, NewConfiguration, Registered, RegistrationError};
-use uuid::Uuid;
+use keyreel_keys::{Configured, Registered, RegistrationError};
 
-use super::model::{EncryptionConfigurationInput, RecordingEncryptionConfiguration, address};
+use super::model::{EncryptionConfigurationInput, RecordingEncryptionConfiguration};
 use super::pages::{Listing, PageQuery};
-use super::{asker, event, row, to_its_end};
+use super::{asker, by, row, to_its_end};
 use crate::access::Administered;
 use crate::api::session::private;
 use crate::api::{JsonBody, Query};
-use crate::audit::Event;
 use crate::problem::{Problem, ProblemDetails};
 use crate::request::RequestInfo;
 use crate::state::App;
@@ -52,6 +50,7 @@ pub(crate) async fn list(
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the key service says no; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`key-not-found`: the key service does not know the key", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`conflict`: the policy was changed meanwhile; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 410, description = "`destroyed`: the organisation's keys were", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 502, description = "`provider-malformed`: the key service's answer makes no sense; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved, unless it says that it may be", body = ProblemDetails, content_type = "application/problem+json"),
@@ -65,19 +64,10 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let new = input.into_new()?;
     to_its_end(async move {
-        let attempt = Attempt {
-            app: &app,
-            info: &info,
-            administered: &administered,
-        };
-        let event = attempt.announced("create", None, &new).await?;
-        let tenant = row(&administered);
-        let registrar = app.keys().registrar()?;
-        let made = registrar
-            .create(&tenant.id, tenant.policy, new, &attempt.asker())
-            .await;
-        let event = event.renamed("key.configuration.created");
-        attempt.answer(event, made).await
+        let by = by(administered.access(), &info);
+        let registrations = app.keys().registrations()?;
+        let made = registrations.create(row(&administered), new, &by);
+        Ok(shown(made.await?))
     })
     .await
 }
@@ -103,29 +93,10 @@ pub(crate) async fn validate(
     JsonBody(input): JsonBody<EncryptionConfigurationInput>,
 ) -> Result<Response, Problem> {
     let new = input.into_new()?;
-    let attempt = Attempt {
-        app: &app,
-        info: &info,
-        administered: &administered,
-    };
-    let event = attempt.announced("try", None, &new).await?;
-    let tenant = row(&administered).id.clone();
-    let registrar = app.keys().registrar()?;
-    let checked = registrar.check(&tenant, &new, &attempt.asker()).await;
-    let unsaved = KeyConfiguration {
-        id: String::new(),
-        tenant,
-        provider: new.provider,
-        config_json: new.json,
-        created_ms: app.clock().now_ms(),
-    };
-    let checked = checked.map(|warnings| Registered {
-        configuration: unsaved,
-        kek: None,
-        warnings,
-    });
-    let event = event.renamed("key.configuration.tried");
-    attempt.answer(event, checked).await
+    let by = by(administered.access(), &info);
+    let registrations = app.keys().registrations()?;
+    let checked = registrations.check(row(&administered), new, &by);
+    Ok(shown(checked.await?))
 }
 
 /// One key service, with what is wrong with it just now.
@@ -180,6 +151,7 @@ pub(crate) async fn show(
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the key service says no; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another tenant's; `key-not-found`: the key service does not know the key, nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`conflict`: the policy was changed meanwhile; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 410, description = "`destroyed`: the organisation's keys were", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 502, description = "`provider-malformed`: the key service's answer makes no sense; nothing was saved", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `throttled`, `audit-unavailable`; nothing was saved, unless it says that it may be", body = ProblemDetails, content_type = "application/problem+json"),
@@ -194,91 +166,19 @@ pub(crate) async fn replace(
 ) -> Result<Response, Problem> {
     let new = input.into_new()?;
     to_its_end(async move {
-        let attempt = Attempt {
-            app: &app,
-            info: &info,
-            administered: &administered,
-        };
-        let event = attempt.announced("change", Some(&id), &new).await?;
-        let tenant = row(&administered);
-        let registrar = app.keys().registrar()?;
-        let made = registrar
-            .replace(&tenant.id, tenant.policy, &id, new, &attempt.asker())
-            .await;
+        let by = by(administered.access(), &info);
+        let registrations = app.keys().registrations()?;
+        let made = registrations.replace(row(&administered), &id, new, &by);
+        let made = made.await;
         app.keys().last_errors.invalidate(&id).await;
-        let event = event.renamed("key.configuration.changed");
-        attempt.answer(event, made).await
+        Ok(shown(made?))
     })
     .await
 }
 
-/// An administrator who tries, adds or changes a configuration.
-struct Attempt<'a> {
-    app: &'a App,
-    info: &'a RequestInfo,
-    administered: &'a Administered,
-}
-
-impl Attempt<'_> {
-    fn asker(&self) -> keyreel_keys::Asker {
-        asker(self.administered.access(), self.info)
-    }
-
-    /// Writes down what is wanted, and where the key service would be, before it is asked. Gives
-    /// the event that says how it ended, but for that.
-    async fn announced(
-        &self,
-        change: &'static str,
-        id: Option<&str>,
-        new: &NewConfiguration,
-    ) -> Result<Event, Problem> {
-        let tenant = &row(self.administered).id;
-        let mut event = event(
-            "key.configuration.requested",
-            tenant,
-            self.administered.access(),
-            self.info,
-        )
-        .field("provider", new.provider.as_str());
-        // What is no id of ours may be anything, of any length.
-        if let Some(id) = id.filter(|id| Uuid::parse_str(id).is_ok()) {
-            event = event.field("configuration", id);
-        }
-        // What its provider does not accept is not asked anything.
-        if let Ok(origins) = self.app.keys().registrar()?.origins(new).await {
-            event = event.field("origins", origins);
-            if let Some(address) = address(new) {
-                event = event.field("url", address);
-            }
-        }
-        let announced = event.clone().field("change", change);
-        self.app.announce(announced).await?;
-        Ok(event)
-    }
-
-    async fn answer(
-        &self,
-        mut event: Event,
-        made: Result<Registered, RegistrationError>,
-    ) -> Result<Response, Problem> {
-        let made = match made {
-            Ok(made) => made,
-            Err(error) => {
-                let problem = Problem::from(error);
-                self.app.conclude(event, Some(&problem)).await;
-                return Err(problem);
-            }
-        };
-        if !made.configuration.id.is_empty() {
-            event = event.field("configuration", made.configuration.id.clone());
-        }
-        if let Some(kek) = &made.kek {
-            event = event.field("kek", kek.id.as_str());
-        }
-        self.app.conclude(event, None).await;
-        Ok(private(Json(RecordingEncryptionConfiguration {
-            warnings: made.warnings,
-            ..RecordingEncryptionConfiguration::from(&made.configuration)
-        })))
-    }
+fn shown(made: Registered) -> Response {
+    private(Json(RecordingEncryptionConfiguration {
+        warnings: made.warnings,
+        ..RecordingEncryptionConfiguration::from(&made.configuration)
+    }))
 }

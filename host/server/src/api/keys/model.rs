@@ -226,18 +226,6 @@ impl EncryptionKey {
     }
 }
 
-/// What a configuration calls its key service, for the audit log: of the plugins whose settings are
-/// known to hold no secret there.
-pub(crate) fn address(of: &NewConfiguration) -> Option<String> {
-    let name = match of.provider.as_str() {
-        LKM => "url",
-        AWS_KMS => "keyArn",
-        _ => return None,
-    };
-    let json: Value = serde_json::from_str(&of.json).ok()?;
-    Some(json.get(name)?.as_str()?.to_owned())
-}
-
 fn type_of(provider: &ProviderId) -> &'static str {
     match provider.as_str() {
         LKM => LOCAL_KEY_MANAGER,

@@ -3,13 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use keyreel_keys::{KekRecord, KekState, OwnersKey, RegistrationError};
+use keyreel_keys::{OwnersKey, RegistrationError};
 use keyreel_library::KekCount;
-use uuid::Uuid;
 
 use super::model::{EncryptionKey, LocalKeyInput};
 use super::pages::{Listing, PageQuery};
-use super::{asker, event, row, to_its_end};
+use super::{by, row, to_its_end};
 use crate::access::Administered;
 use crate::api::session::private;
 use crate::api::{JsonBody, Query};
@@ -61,7 +60,7 @@ pub(crate) async fn list(
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the Local Key Manager says no", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`: no such configuration; `key-not-found`: the Local Key Manager does not know the pair", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, description = "`conflict`: the key pair was registered before", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`conflict`: the key pair was registered before, or the policy was changed meanwhile", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 502, description = "`provider-malformed`: the Local Key Manager's answer makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `throttled`, `circuit-open`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 504, description = "`timeout`", body = ProblemDetails, content_type = "application/problem+json"),
@@ -72,57 +71,18 @@ pub(crate) async fn register(
     administered: Administered,
     JsonBody(input): JsonBody<LocalKeyInput>,
 ) -> Result<Response, Problem> {
-    to_its_end(registered(app, info, administered, input)).await
-}
-
-async fn registered(
-    app: App,
-    info: RequestInfo,
-    administered: Administered,
-    input: LocalKeyInput,
-) -> Result<Response, Problem> {
-    let tenant = row(&administered);
-    let key = OwnersKey {
-        configuration: input.config_id,
-        id: input.keypair_id,
-        public_key: input.public_key,
-    };
-    let registrar = app.keys().registrar()?;
-    let configuration = registrar
-        .configuration(&tenant.id, &key.configuration)
-        .await?;
-    let action = "key.registration.requested";
-    let mut event = event(action, &tenant.id, administered.access(), &info)
-        .field("configuration", configuration.id.clone())
-        .field("provider", configuration.provider.as_str());
-    // What is no id of a key pair may be anything, of any length.
-    if Uuid::parse_str(&key.id).is_ok() {
-        event = event.field("kek", key.id.clone());
-    }
-    app.announce(event.clone()).await?;
-    let event = event.renamed("key.registered");
-    let asker = asker(administered.access(), &info);
-    let kek = registrar
-        .register(&tenant.id, tenant.policy, &key, &asker)
-        .await;
-    let kek = match kek {
-        Ok(kek) => kek,
-        Err(error) => {
-            let problem = Problem::from(error);
-            app.conclude(event, Some(&problem)).await;
-            return Err(problem);
-        }
-    };
-    let event = event.field("algorithm", kek.algorithm.clone());
-    app.conclude(event, None).await;
-    let record = KekRecord {
-        provider: configuration.provider.clone(),
-        kek,
-        state: KekState::Current,
-        created_ms: app.clock().now_ms(),
-    };
-    Ok(private(Json(EncryptionKey::new(
-        &record,
-        Some(&configuration),
-    ))))
+    to_its_end(async move {
+        let key = OwnersKey {
+            configuration: input.config_id,
+            id: input.keypair_id,
+            public_key: input.public_key,
+        };
+        let by = by(administered.access(), &info);
+        let registrations = app.keys().registrations()?;
+        let registered = registrations.register(row(&administered), &key, &by);
+        let (record, configuration) = registered.await?;
+        let key = EncryptionKey::new(&record, Some(&configuration));
+        Ok(private(Json(key)))
+    })
+    .await
 }
