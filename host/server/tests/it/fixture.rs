@@ -11,8 +11,8 @@ use keyreel_format::{
 };
 use keyreel_keys::testing::{LocalProvider, ManualClock};
 use keyreel_keys::{
-    KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Keystore, Policy, Registrar, Vault,
-    Wrapped, generate_master_key,
+    KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Keystore, MetadataVault, Policy,
+    Registrar, Vault, Wrapped, generate_master_key,
 };
 use keyreel_library::{
     AuditEvent, AuditQuery, Catalogue, Channel, Details, Media, Objects, Part, Recording, Role,
@@ -84,11 +84,6 @@ impl Fixture {
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("catalogue.db");
-        let catalogue = Arc::new(
-            SqliteCatalogue::open(&format!("sqlite://{}", database.display()))
-                .await
-                .unwrap(),
-        );
         let store = format!("file://{}", folder.path().join("objects").display());
         let objects = Objects::open(&store).unwrap();
         let clock = Arc::new(ManualClock::at(NOW_MS));
@@ -102,12 +97,13 @@ impl Fixture {
         generate_master_key(&master).unwrap();
         let keystore = Keystore::open_or_create(&folder.path().join("keystore"), &master).unwrap();
         let keystore = Arc::new(keystore);
-        let vault = Vault::new(
-            keystore.clone(),
-            catalogue.clone(),
-            KeyringSettings::default().dek_ttl,
-        );
-        let vault = Arc::new(vault);
+        let ttl = KeyringSettings::default().dek_ttl;
+        let metadata = Arc::new(MetadataVault::new(keystore.clone(), ttl));
+        let url = format!("sqlite://{}", database.display());
+        let catalogue = SqliteCatalogue::open_with(&url, metadata.clone()).await;
+        let catalogue = Arc::new(catalogue.unwrap());
+        let vault = Vault::new(keystore.clone(), catalogue.clone(), ttl);
+        let vault = Arc::new(vault.with_metadata(metadata));
         let named = |name: &str| ProviderId::parse(name).unwrap();
         let local = ProviderId::parse("local").unwrap();
         let keyring = Arc::new(Keyring::new(KeyringParts {
