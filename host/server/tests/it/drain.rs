@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use keyreel_library::Catalogue as _;
+use keyreel_library::{Catalogue as _, SqliteCatalogue};
 use keyreel_server::Settings;
 use tokio::io::AsyncReadExt as _;
 
@@ -205,7 +205,10 @@ async fn the_second_signal_cuts() {
         limit: 10,
         ..Default::default()
     };
-    let ended = fixture.catalogue.audit(&query).await.unwrap().items;
+    // The server has closed its own on the way out.
+    let file = fixture.folder.path().join("catalogue.db");
+    let catalogue = SqliteCatalogue::open(&format!("sqlite://{}", file.display())).await;
+    let ended = catalogue.unwrap().audit(&query).await.unwrap().items;
     assert_eq!(
         ended.len(),
         1,

@@ -204,6 +204,28 @@ impl Fixture {
 
     /// Seals a recording with these parts and adds it to the catalogue.
     pub(crate) async fn add(&self, of: &str, id: &str, parts: &[(&str, &str, &[u8])]) -> Recording {
+        let details = Details {
+            direction: Some("inbound".to_owned()),
+            queue: Some("Billing".to_owned()),
+            channels: vec![Channel {
+                channel: 0,
+                role: "agent".to_owned(),
+                name: Some("Maya Chen".to_owned()),
+                address: None,
+            }],
+            ..Details::default()
+        };
+        self.add_with(of, id, parts, details).await
+    }
+
+    /// The same, with what is known of it.
+    pub(crate) async fn add_with(
+        &self,
+        of: &str,
+        id: &str,
+        parts: &[(&str, &str, &[u8])],
+        details: Details,
+    ) -> Recording {
         let (of, id) = (tenant(of), recording_id(id));
         let dek = Dek::generate();
         let wrapped = self.keyring.wrap(&of, &id, &dek).await.unwrap();
@@ -223,17 +245,7 @@ impl Fixture {
             wrap_algorithm: wrapped.algorithm.name().to_owned(),
             generation: 0,
             parts: rows,
-            details: Details {
-                direction: Some("inbound".to_owned()),
-                queue: Some("Billing".to_owned()),
-                channels: vec![Channel {
-                    channel: 0,
-                    role: "agent".to_owned(),
-                    name: Some("Maya Chen".to_owned()),
-                    address: None,
-                }],
-                ..Details::default()
-            },
+            details,
         };
         self.catalogue.add_recording(&recording).await.unwrap();
         recording
