@@ -301,6 +301,16 @@ async fn pages(catalogue: &SqliteCatalogue, tenants: &[TenantId], count: u64) ->
             }),
         ),
         (
+            "text, number",
+            Box::new(|round| {
+                let by = mix(mix(round) % count) / 1000;
+                RecordingQuery {
+                    text: Some(format!("+1 415 {:07}", by % 10_000_000)),
+                    ..base.clone()
+                }
+            }),
+        ),
+        (
             "text, label",
             Box::new(|_| RecordingQuery {
                 text: text("escal"),
@@ -317,7 +327,7 @@ async fn pages(catalogue: &SqliteCatalogue, tenants: &[TenantId], count: u64) ->
         (
             "text, one letter",
             Box::new(|_| RecordingQuery {
-                text: text("z"),
+                text: text("s"),
                 ..base.clone()
             }),
         ),
