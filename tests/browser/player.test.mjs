@@ -99,6 +99,27 @@ describe("library", () => {
     await page.waitForFunction((text) => [...document.querySelectorAll(".row-link")].some((link) => link.textContent === text), subject);
     await page.fill("[data-testid=filter-q]", "zzqqxx no such thing");
     await page.waitForSelector("[data-testid=empty]");
+    await page.waitForSelector("[data-testid=search-hint]");
+    await page.fill("[data-testid=filter-q]", "");
+    await page.waitForSelector("[data-testid=row]");
+  });
+
+  test("a number finds its call however it is spelled; part of a name finds nobody", async () => {
+    const found = async (text, count) => {
+      await page.fill("[data-testid=filter-q]", text);
+      await page.waitForFunction((text) => new URL(location).searchParams.get("q") === text, text);
+      await settled();
+      await page.waitForFunction((count) => document.querySelectorAll("[data-testid=row]").length === count, count);
+    };
+    // Dev Malhotra, +13035550118.
+    await found("+1 (303) 555-0118", 1);
+    const one = await ids();
+    await found("0013035550118", 1);
+    assert.deepEqual(await ids(), one);
+    await found("malhotra DEV", 1);
+    assert.deepEqual(await ids(), one);
+    await found("malhotr", 0);
+    await found("+1303555011", 0);
     await page.fill("[data-testid=filter-q]", "");
     await page.waitForSelector("[data-testid=row]");
   });

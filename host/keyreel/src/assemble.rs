@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use keyreel_keys::{Clock, Keyring, KeyringParts, Keystore, Registrar, SystemClock, Vault};
+use keyreel_keys::{
+    Clock, Keyring, KeyringParts, Keystore, MetadataVault, Registrar, SystemClock, Vault,
+};
 use keyreel_library::audit_chain::AuditKey;
 use keyreel_library::{Catalogue, KeystoreMarks, Objects, SqliteCatalogue};
 use keyreel_sandbox::{ArtefactCache, Sandbox, SandboxSettings};
@@ -61,7 +63,9 @@ impl Parts {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let settings = config.keys.keyring()?;
         let keystore = Arc::new(keystore);
-        let catalogue = sqlite(config).await?;
+        let metadata = Arc::new(MetadataVault::new(keystore.clone(), settings.dek_ttl));
+        let opened = SqliteCatalogue::open_with(&sqlite_url(config)?, metadata.clone()).await;
+        let catalogue = opened.with_context(|| naming(config))?;
         catalogue.sign_audit_with(audit_key(&keystore)?);
         catalogue.mark_audit_in(Arc::new(KeystoreMarks(keystore.clone())));
         // Nothing is recorded then, so nothing is unwrapped; what needs no record goes on.
@@ -70,11 +74,8 @@ impl Parts {
         }
         let catalogue: Arc<dyn Catalogue> = Arc::new(catalogue);
         let objects = objects(&config.storage.objects)?;
-        let vault = Arc::new(Vault::new(
-            keystore.clone(),
-            catalogue.clone(),
-            settings.dek_ttl,
-        ));
+        let vault = Vault::new(keystore.clone(), catalogue.clone(), settings.dek_ttl);
+        let vault = Arc::new(vault.with_metadata(metadata));
 
         let key = keystore
             .service_key("plugin cache")
@@ -109,7 +110,7 @@ impl Parts {
     }
 }
 
-/// The catalogue alone, for commands that need no keys.
+/// The catalogue alone, for commands that need no keys: it reads no recordings.
 ///
 /// # Errors
 /// It cannot be opened.
@@ -122,13 +123,18 @@ pub(crate) async fn catalogue(config: &Config) -> anyhow::Result<Arc<dyn Catalog
 /// # Errors
 /// It cannot be opened.
 pub(crate) async fn sqlite(config: &Config) -> anyhow::Result<SqliteCatalogue> {
+    let opened = SqliteCatalogue::open(&sqlite_url(config)?).await;
+    opened.with_context(|| naming(config))
+}
+
+fn sqlite_url(config: &Config) -> anyhow::Result<String> {
     let path = &config.storage.catalogue;
     make_parent(path)?;
-    let url = file_url(path)?.replacen("file", "sqlite", 1);
-    let catalogue = SqliteCatalogue::open(&url)
-        .await
-        .with_context(|| format!("the catalogue {}", path.display()))?;
-    Ok(catalogue)
+    Ok(file_url(path)?.replacen("file", "sqlite", 1))
+}
+
+fn naming(config: &Config) -> String {
+    format!("the catalogue {}", config.storage.catalogue.display())
 }
 
 /// The keystore, which is there already.

@@ -14,6 +14,7 @@ mod gate;
 mod kek;
 mod keyring;
 mod keystore;
+mod metadata;
 mod observer;
 pub mod private_file;
 mod provider;
@@ -42,6 +43,7 @@ pub use keyring::{
     Asker, DekLease, DekRequest, Keyring, KeyringParts, Occasion, Rotated, TriedKek, Wrapped,
 };
 pub use keystore::{Keystore, KeystoreError, RootKey, ensure_master_key, generate_master_key};
+pub use metadata::{IndexTerms, MetadataError, MetadataKey, MetadataKeys, MetadataVault, TERM_LEN};
 pub use observer::{MintedKek, ObserverError, UnwrapAttempt, UnwrapObserver, UnwrapPurpose};
 pub use provider::{
     Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, PROVIDER_INFO,

@@ -1,5 +1,5 @@
 //! Parts for tests: a KEK store in memory, a provider in this process, an observer that remembers,
-//! a clock that is set. Behind the feature `test-support`.
+//! metadata keys without a keystore, a clock that is set. Behind the feature `test-support`.
 //! Not for: production. The store forgets, and the provider has no sandbox.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +12,11 @@ use crate::clock::Clock;
 use crate::observer::{MintedKek, ObserverError, UnwrapAttempt, UnwrapObserver};
 use crate::provider::{ErrorClass, ProviderError};
 
+mod metadata;
 mod provider;
 mod store;
 
+pub use metadata::MemoryMetadataKeys;
 pub use provider::{Behaviour, LocalProvider};
 pub use store::{MemoryKekStore, Writing};
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use keyreel_format::{ContentType, KekId, PartName, ProviderId, TenantId};
 use keyreel_keys::Policy;
+use keyreel_keys::testing::MemoryMetadataKeys;
 use keyreel_library::{
     AuditEvent, Catalogue, Channel, Credential, CredentialKind, Details, Media, Part, Recording,
     RecordingQuery, SqliteCatalogue, Tenant,
@@ -53,7 +54,9 @@ async fn main() -> Outcome<()> {
         .find_map(|arg| arg.parse().ok())
         .unwrap_or(1_000_000u64);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("catalogue-{count}.db"));
-    let catalogue = SqliteCatalogue::open(&format!("sqlite://{}", path.display())).await?;
+    let keys = Arc::new(MemoryMetadataKeys::default());
+    let url = format!("sqlite://{}", path.display());
+    let catalogue = SqliteCatalogue::open_with(&url, keys).await?;
     let tenants = fill(&catalogue, count).await?;
     let bytes = std::fs::metadata(&path)?.len();
     print(&format!("{count} recordings, {} MiB", bytes >> 20))?;
@@ -298,6 +301,16 @@ async fn pages(catalogue: &SqliteCatalogue, tenants: &[TenantId], count: u64) ->
             }),
         ),
         (
+            "text, number",
+            Box::new(|round| {
+                let by = mix(mix(round) % count) / 1000;
+                RecordingQuery {
+                    text: Some(format!("+1 415 {:07}", by % 10_000_000)),
+                    ..base.clone()
+                }
+            }),
+        ),
+        (
             "text, label",
             Box::new(|_| RecordingQuery {
                 text: text("escal"),
@@ -314,7 +327,7 @@ async fn pages(catalogue: &SqliteCatalogue, tenants: &[TenantId], count: u64) ->
         (
             "text, one letter",
             Box::new(|_| RecordingQuery {
-                text: text("z"),
+                text: text("s"),
                 ..base.clone()
             }),
         ),

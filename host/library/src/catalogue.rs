@@ -74,13 +74,15 @@ pub trait Catalogue: KekStore + RewrapStore + DestructionStore {
     /// [`Error::Retired`] where its KEK was retired meanwhile.
     async fn add_recording(&self, recording: &Recording) -> Result<(), Error>;
     /// One recording of one of `tenants`; `None` where it is another's, as if it did not exist.
+    /// [`Error::Altered`] where what is known of it is not what was written of it.
     async fn recording(
         &self,
         tenants: &[TenantId],
         id: &RecordingId,
     ) -> Result<Option<Recording>, Error>;
     /// A page of recordings, newest first, by keyset. Recordings that start in the same
-    /// millisecond stand in an order that does not change.
+    /// millisecond stand in an order that does not change. Those of a tenant whose root key is gone
+    /// are left out where others were asked for too; alone, [`Error::Sealing`].
     async fn recordings(&self, query: &RecordingQuery) -> Result<Page<Recording>, Error>;
 
     /// Adds an account.
@@ -202,7 +204,7 @@ pub enum Media {
     Screen,
 }
 
-/// What people need to find and to read a recording.
+/// What people need to find and to read a recording. Personal data: a catalogue keeps it sealed.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Details {
@@ -266,8 +268,10 @@ pub struct RecordingQuery {
     pub conversation_id: Option<String>,
     /// Whose KEK this provider holds.
     pub provider: Option<ProviderId>,
-    /// Words, each of which a participant's name, the queue, the subject or a label contains, in
-    /// any case; a word of one or two characters is looked for at the start of words.
+    /// Words, in any case, each of which stands whole in a participant's name or in the subject, or
+    /// is a participant's address, or is contained in the queue or a label (one or two characters:
+    /// begins a word there). A telephone number is found with its country in any spelling:
+    /// "+41 44 668 18 00".
     pub text: Option<String>,
     /// Where the page before ended, opaque.
     pub cursor: Option<String>,

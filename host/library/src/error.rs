@@ -1,5 +1,7 @@
 //! What can go wrong in the library.
 
+use keyreel_keys::MetadataError;
+
 /// The library failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +41,23 @@ pub enum Error {
         /// Which.
         what: String,
     },
+    /// What is known of the tenant's recordings is sealed, and the key to it is not to be had.
+    #[error("what is known of the recordings is sealed: {source}")]
+    Sealing {
+        /// Why not.
+        #[source]
+        source: MetadataError,
+    },
+    /// What is sealed of a recording was changed, or is another recording's.
+    #[error("the catalogue was changed from outside: {source}")]
+    Altered {
+        /// Of which.
+        #[source]
+        source: MetadataError,
+    },
+    /// The catalogue was opened without the keys that recordings need.
+    #[error("the catalogue was opened without keys: recordings are neither read nor added")]
+    WithoutKeys,
     /// The audit log does not end where its signed head says, or nothing says where it ends.
     #[error(
         "the audit log was changed from outside: {reason}. Nothing is written to it, and so nothing \
@@ -142,6 +161,15 @@ impl Error {
         Self::Object {
             path: path.into(),
             source: source.into(),
+        }
+    }
+}
+
+impl From<MetadataError> for Error {
+    fn from(source: MetadataError) -> Self {
+        match source {
+            MetadataError::Damaged { .. } => Self::Altered { source },
+            _ => Self::Sealing { source },
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Not for: several nodes (PostgreSQL), the objects' bytes.
 
 mod accounts;
+mod address;
 mod audit;
 mod cursor;
 mod destruction;
@@ -10,6 +11,7 @@ mod recordings;
 mod rewrap;
 mod rotation;
 mod search;
+mod unsealed;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyreel_format::{ProviderId, RecordingId, TenantId};
-use keyreel_keys::Policy;
+use keyreel_keys::{MetadataKey, MetadataKeys, Policy};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -45,17 +47,32 @@ pub struct SqliteCatalogue {
     write: SqlitePool,
     read: SqlitePool,
     audit: audit::Appender,
+    metadata: Option<Arc<dyn MetadataKeys>>,
     tenant_keys: Arc<RwLock<HashMap<TenantId, i64>>>,
 }
 
 impl SqliteCatalogue {
     /// Opens the catalogue at `url`, making and migrating it where needed:
-    /// `sqlite:///var/lib/keyreel/catalogue.db`, or `sqlite::memory:` for tests.
+    /// `sqlite:///var/lib/keyreel/catalogue.db`, or `sqlite::memory:` for tests. What is known of
+    /// recordings is sealed with `metadata`; what an earlier version left in the clear is sealed now.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the URL is not one of SQLite's; [`Error::Backend`] where the file
-    /// cannot be opened, or was written by a newer version.
+    /// cannot be opened, or was written by a newer version; [`Error::Sealing`] where the keystore
+    /// fails.
+    pub async fn open_with(url: &str, metadata: Arc<dyn MetadataKeys>) -> Result<Self, Error> {
+        Self::at(url, Some(metadata)).await
+    }
+
+    /// The same for who needs no recordings: they can be counted, but neither read nor added.
+    ///
+    /// # Errors
+    /// As [`SqliteCatalogue::open_with`].
     pub async fn open(url: &str) -> Result<Self, Error> {
+        Self::at(url, None).await
+    }
+
+    async fn at(url: &str, metadata: Option<Arc<dyn MetadataKeys>>) -> Result<Self, Error> {
         let options: SqliteConnectOptions = url
             .parse()
             .map_err(|error: sqlx::Error| Error::invalid("catalogue URL", error.to_string()))?;
@@ -106,6 +123,9 @@ impl SqliteCatalogue {
             audit::link_what_was_there(&write).await?;
             audit::Origin::LinkedNow
         };
+        if let Some(metadata) = &metadata {
+            unsealed::seal(&write, &**metadata).await?;
+        }
         let read = if in_memory {
             // Each connection would have a database of its own.
             write.clone()
@@ -122,6 +142,7 @@ impl SqliteCatalogue {
             audit: audit::Appender::start(write.clone(), origin),
             write,
             read,
+            metadata,
             tenant_keys: Arc::default(),
         })
     }
@@ -203,6 +224,12 @@ impl SqliteCatalogue {
             keys.insert(tenant.clone(), key);
         }
         Ok(found)
+    }
+
+    /// What seals and opens what is known of a tenant's recordings.
+    async fn metadata(&self, tenant: &TenantId) -> Result<Arc<MetadataKey>, Error> {
+        let keys = self.metadata.as_ref().ok_or(Error::WithoutKeys)?;
+        Ok(keys.keys(tenant).await?)
     }
 
     async fn known_tenant_key(&self, tenant: &TenantId) -> Result<i64, Error> {
@@ -441,7 +468,7 @@ fn read_connections() -> u32 {
         .clamp(4, 16)
 }
 
-/// Names and numbers of people lie in it: the file is its owner's alone. SQLite gives the log
+/// Sealed keys and people's conversations are in it: the file is its owner's alone. SQLite gives the log
 /// beside it the same mode.
 fn make_private_file(path: &Path) -> Result<(), Error> {
     let failed = |error: std::io::Error| backend(format!("{}: {error}", path.display()));

@@ -115,9 +115,11 @@ async fn a_demo_has_tenants_of_all_kinds_and_keeps_what_is_there() -> anyhow::Re
     Ok(())
 }
 
-/// No file below `data` has 64 bytes from the middle of any sample.
+/// No file below `data` has 64 bytes from the middle of any sample, or the name, address or subject
+/// that stands beside it.
 fn assert_no_plaintext(data: &Path) -> anyhow::Result<()> {
     let mut canaries = Vec::new();
+    let mut texts = Vec::new();
     for file in files(&root().join("examples/quickstart"))? {
         let extension = file
             .extension()
@@ -128,17 +130,36 @@ fn assert_no_plaintext(data: &Path) -> anyhow::Result<()> {
             let middle = bytes.len() / 2;
             let canary = bytes.get(middle..middle + 64);
             canaries.push(canary.expect("a sample has more bytes").to_vec());
+            let metadata = std::fs::read(file.with_extension("json"))?;
+            texts.extend(known_of(&serde_json::from_slice(&metadata)?));
         }
     }
-    assert!(canaries.len() >= 6);
+    assert!(canaries.len() >= 6 && texts.len() >= 24);
     for file in files(data)? {
         let bytes = std::fs::read(&file)?;
         for canary in &canaries {
             let found = bytes.windows(64).any(|window| window == canary);
             assert!(!found, "plaintext of a recording in {}", file.display());
         }
+        let bytes = String::from_utf8_lossy(&bytes).to_lowercase();
+        for text in &texts {
+            for reading in [text.clone(), hex::encode(text)] {
+                assert!(!bytes.contains(&reading), "{text} in {}", file.display());
+            }
+        }
     }
     Ok(())
+}
+
+/// What people find a sample by, in lower case.
+fn known_of(metadata: &serde_json::Value) -> Vec<String> {
+    let channels = metadata["channels"].as_array().into_iter().flatten();
+    let people = channels.flat_map(|channel| [&channel["name"], &channel["address"]]);
+    people
+        .chain([&metadata["subject"]])
+        .filter_map(serde_json::Value::as_str)
+        .map(str::to_lowercase)
+        .collect()
 }
 
 /// Every file below a folder.

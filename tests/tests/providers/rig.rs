@@ -21,7 +21,8 @@ use keyreel_format::{
 };
 use keyreel_keys::{
     Asker, KekStore as _, KeyConfiguration, Keyring, KeyringParts, KeyringSettings, Keystore,
-    NewConfiguration, OwnersKey, Policy, Registrar, SystemClock, Vault, generate_master_key,
+    MetadataVault, NewConfiguration, OwnersKey, Policy, Registrar, SystemClock, Vault,
+    generate_master_key,
 };
 use keyreel_kms_stand_in::KmsStandIn;
 use keyreel_library::audit_chain::AuditKey;
@@ -130,7 +131,6 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(SystemClock);
         let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
-        let catalogue = Arc::new(SqliteCatalogue::open(&url).await.unwrap());
         let objects = folder.path().join("objects");
         std::fs::create_dir(&objects).unwrap();
         let objects = Objects::open(&format!("file://{}", objects.display())).unwrap();
@@ -142,8 +142,11 @@ impl Rig {
         settings.unwrap_limit = unwrap_limit;
         // The breaker has tests of its own; here every fault is to be seen.
         settings.gate.failures = u32::MAX;
-        let store = catalogue.clone();
-        let vault = Arc::new(Vault::new(keystore.clone(), store, settings.dek_ttl));
+        let metadata = Arc::new(MetadataVault::new(keystore.clone(), settings.dek_ttl));
+        let catalogue = SqliteCatalogue::open_with(&url, metadata.clone()).await;
+        let catalogue = Arc::new(catalogue.unwrap());
+        let vault = Vault::new(keystore.clone(), catalogue.clone(), settings.dek_ttl);
+        let vault = Arc::new(vault.with_metadata(metadata));
 
         let (hung_at, filling, listener) = hung().await;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));

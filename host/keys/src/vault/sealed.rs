@@ -15,6 +15,7 @@ use super::{TenantVault, VaultError};
 use crate::aead;
 use crate::kek::{KekStore, SealedKey};
 use crate::keystore::{Keystore, KeystoreError};
+use crate::metadata::MetadataVault;
 use crate::purge::{PurgeWatch, Purges};
 use crate::secret_cache::SecretCache;
 use crate::settings::DekTtl;
@@ -29,6 +30,7 @@ pub struct Vault {
     ttl: DekTtl,
     private_keys: SecretCache<Name, PrivateKey>,
     secrets: SecretCache<Name, Zeroizing<Vec<u8>>>,
+    metadata: Option<Arc<MetadataVault>>,
     purges: Purges,
     /// One load at a time per name: a burst of first plays opens the key once.
     loading: [Mutex<()>; 16],
@@ -45,10 +47,18 @@ impl Vault {
             ttl,
             private_keys: SecretCache::new(CACHED_KEYS),
             secrets: SecretCache::new(CACHED_KEYS),
+            metadata: None,
             purges: Purges::default(),
             loading: Default::default(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// Has a purge forget the keys of `metadata` as well.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Arc<MetadataVault>) -> Self {
+        self.metadata = Some(metadata);
+        self
     }
 
     /// Seals a secret of a configuration of `provider` for `tenant`, and gives it with the name that
@@ -117,12 +127,18 @@ impl Vault {
         self.private_keys
             .purge(epoch, |name| name.tenant == *tenant);
         self.secrets.purge(epoch, |name| name.tenant == *tenant);
+        if let Some(metadata) = &self.metadata {
+            metadata.purge(tenant);
+        }
     }
 
     /// Wipes what is over. The keyring calls it now and then.
     pub(crate) fn sweep(&self) {
         self.private_keys.sweep();
         self.secrets.sweep();
+        if let Some(metadata) = &self.metadata {
+            metadata.sweep();
+        }
     }
 
     /// Keeps what was opened, unless there was a purge since `watch` was made: that one may have

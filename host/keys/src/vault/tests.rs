@@ -9,6 +9,7 @@ use keyreel_format::{KekId, ProviderId, TenantId};
 use super::{TenantVault, Vault, VaultError};
 use crate::kek::{KekStore, SealedKey, StoreError};
 use crate::keystore::{Keystore, generate_master_key};
+use crate::metadata::{MetadataKeys as _, MetadataVault};
 use crate::settings::DekTtl;
 use crate::testing::MemoryKekStore;
 
@@ -352,4 +353,19 @@ async fn without_a_root_nothing_is_sealed() {
             .unwrap()
             .is_none()
     );
+}
+
+#[tokio::test]
+async fn a_purge_forgets_metadata_keys_too() {
+    let fixture = Fixture::new();
+    let metadata = Arc::new(MetadataVault::new(
+        fixture.keystore.clone(),
+        DekTtl::default(),
+    ));
+    let vault = fixture.restarted().with_metadata(metadata.clone());
+    metadata.keys(&fixture.acme).await.unwrap();
+    fixture.keystore.destroy_root(&fixture.acme).unwrap();
+    assert!(metadata.keys(&fixture.acme).await.is_ok(), "cached");
+    vault.purge(&fixture.acme);
+    assert!(metadata.keys(&fixture.acme).await.is_err());
 }

@@ -243,8 +243,10 @@ pub async fn filters(catalogue: Arc<dyn Catalogue>) {
     }
 }
 
-/// Words find the texts that contain them, in any field, in any case; a word of one or two
-/// characters finds those with a word that begins so. Nothing in a text is taken for syntax.
+/// Words find names and subjects that have them whole, and queues and labels that contain them, in
+/// any case; a word of one or two characters finds those of the latter with a word that begins so.
+/// Addresses are found whole, telephone numbers in any spelling. Nothing in a text is taken for
+/// syntax, and nothing of another tenant is found.
 pub async fn text_search(catalogue: Arc<dyn Catalogue>) {
     let tenant = new_tenant(&*catalogue, "text").await;
     let other = new_tenant(&*catalogue, "text-other").await;
@@ -257,38 +259,69 @@ pub async fn text_search(catalogue: Arc<dyn Catalogue>) {
         .await
         .expect("add");
     let mut second = recording(&tenant, "second", 2);
-    second.details.queue = Some("Claims".to_owned());
+    second.details.queue = Some("Claims 東京都".to_owned());
     second.details.subject = Some("Rückfrage zum Beitrag 東京都庁舎".to_owned());
-    second.details.channels = vec![channel(0, "agent", Some("Jo O'Neill-Bähr"), None)];
+    second.details.channels = vec![
+        channel(
+            0,
+            "agent",
+            Some("Jo O'Neill-Bähr"),
+            Some("Jo.B@Example.org"),
+        ),
+        channel(1, "customer", None, Some("tel:+41-44-668-18-00")),
+    ];
     second.details.labels = Vec::new();
     catalogue.add_recording(&second).await.expect("add");
 
-    let table: [(&str, &[&str]); 27] = [
+    let table: [(&str, &[&str]); 47] = [
         ("billing", &["full"]),
         ("BILL", &["full"]),
         ("llin", &["full"]),
         ("invoice disputed", &["full"]),
         ("  maya   refund ", &["full"]),
         ("maya claims", &[]),
+        ("Maya Chen", &["full"]),
         ("chen", &["full"]),
         ("zoë", &["full"]),
         ("ZOË", &["full"]),
         ("ångström", &["full"]),
+        // No part of a name or a subject.
+        ("che", &[]),
+        ("hen", &[]),
+        ("invoic", &[]),
         ("50%_off", &["full"]),
         ("50_", &[]),
         ("№", &[]),
         ("\"№", &[]),
-        ("o'neill-b", &["second"]),
+        ("o'neill-bähr", &["second"]),
+        ("neill bähr", &["second"]),
+        ("o'neill-b", &[]),
+        // Not in this order.
+        ("neill-o", &[]),
         ("RÜCKFRAGE", &["second"]),
         ("東京都", &["second"]),
-        ("京都庁", &["second"]),
+        ("京都庁舎", &[]),
+        ("東京都庁舎", &["second"]),
         ("京 都", &[]),
         ("jo", &["second"]),
-        ("m", &["full"]),
-        ("b", &["full", "second"]),
+        ("m", &[]),
+        ("b", &["full"]),
+        ("東", &["second"]),
+        ("+14155550134", &["full"]),
+        ("+1 (415) 555-0134", &["full"]),
+        ("refund 001 415 555 01 34 maya", &["full"]),
+        ("claims +1 415 555 0134", &[]),
+        ("+41 44 668 18 00", &["second"]),
+        ("+41446681800", &["second"]),
+        ("+41 44 668 18 00 +14155550134", &[]),
+        // No part of a number, and no number of another country.
+        ("44 668 18 00", &[]),
+        ("+1415555013", &[]),
+        ("+4915555013", &[]),
+        ("JO.B@example.ORG", &["second"]),
+        ("example.org", &[]),
         // From the end of one field into the next.
         ("ngrefund", &[]),
-        ("ingdis", &[]),
         ("* OR NEAR(\"billing\" NOT", &[]),
         ("'; DROP TABLE recording; --", &[]),
         (" ", &["full", "second"]),

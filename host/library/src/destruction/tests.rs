@@ -148,7 +148,9 @@ async fn a_tenant_goes_with_all_that_it_has() {
     assert!(house.try_add("after").await.is_err());
     assert!(destroyer.run(&asked.id).await.unwrap().is_none());
     let key = AuditKey::from_seed(&house.audit_seed).unwrap();
-    verify(&*house.catalogue, key.public(), &[]).await.unwrap();
+    verify(&*house.catalogue, key.public(), &[], None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use keyreel_format::{Header, Reader};
-use keyreel_keys::testing::{LocalProvider, MemoryObserver};
+use keyreel_keys::testing::{LocalProvider, MemoryMetadataKeys, MemoryObserver};
 use keyreel_keys::{
     DekRequest, Keyring, KeyringParts, KeyringSettings, Policy, ProviderId, SystemClock,
 };
@@ -37,7 +37,8 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let calls = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("catalogue.db").display());
-        let sqlite = Arc::new(SqliteCatalogue::open(&url).await.unwrap());
+        let metadata = Arc::new(MemoryMetadataKeys::default());
+        let sqlite = Arc::new(SqliteCatalogue::open_with(&url, metadata).await.unwrap());
         let catalogue: Arc<dyn Catalogue> = sqlite.clone();
         let managed: ProviderId = "managed".parse().unwrap();
         let tenant: TenantId = "meridian-health".parse().unwrap();

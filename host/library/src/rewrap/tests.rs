@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use keyreel_format::{KekId, ProviderId, Reader, RecordingId, TenantId};
-use keyreel_keys::testing::{Behaviour, LocalProvider, MemoryObserver, Seen};
+use keyreel_keys::testing::{Behaviour, LocalProvider, MemoryMetadataKeys, MemoryObserver, Seen};
 use keyreel_keys::{
     DekRequest, ErrorClass, KekState, KeyError, Keyring, KeyringParts, KeyringSettings, Keystore,
     Policy, SystemClock, UnwrapPurpose, Vault, ensure_master_key,
@@ -62,7 +62,8 @@ impl House {
     /// With what is in a folder.
     pub(crate) async fn at(folder: &Path) -> Self {
         let url = format!("sqlite://{}", folder.join("catalogue.db").display());
-        let catalogue = Arc::new(SqliteCatalogue::open(&url).await.unwrap());
+        let metadata = Arc::new(MemoryMetadataKeys::default());
+        let catalogue = Arc::new(SqliteCatalogue::open_with(&url, metadata).await.unwrap());
         let managed: ProviderId = "managed".parse().unwrap();
         let tenant: TenantId = "meridian-health".parse().unwrap();
         let master = folder.join("master");

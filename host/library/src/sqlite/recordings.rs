@@ -3,15 +3,17 @@
 //! Every page is read off an index that already lists its matches newest first, per tenant; the
 //! tenants' lists are merged. So a page costs the same in a library of a hundred as of a million.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use keyreel_format::{BODY_PREFIX_LEN, KekId, ProviderId, RecordingId, TenantId};
+use keyreel_keys::MetadataKey;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::{SqliteCatalogue, backend, cursor, exists, parsed, search, to_i64, unsigned};
 use crate::Error;
-use crate::catalogue::{Media, Page, Part, Recording, RecordingQuery};
+use crate::catalogue::{Details, Media, Page, Part, Recording, RecordingQuery};
 
 /// Positions within one millisecond.
 const TIES: i64 = 1 << 20;
@@ -40,18 +42,18 @@ pub(super) async fn add(
 ) -> Result<(), Error> {
     let mut rows = Vec::with_capacity(recordings.len());
     for recording in recordings {
-        let details = serde_json::to_string(&recording.details).map_err(backend)?;
-        rows.push((
-            catalogue.known_tenant_key(&recording.tenant).await?,
-            details,
-        ));
+        let tenant = catalogue.known_tenant_key(&recording.tenant).await?;
+        let keys = catalogue.metadata(&recording.tenant).await?;
+        let details = seal(&keys, &recording.id, &recording.details)?;
+        let terms = search::terms(&keys.terms(), &recording.details);
+        rows.push((tenant, details, terms));
     }
     let mut tx = catalogue
         .write
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(backend)?;
-    for (recording, (tenant, details)) in recordings.iter().zip(rows) {
+    for (recording, (tenant, details, terms)) in recordings.iter().zip(rows) {
         let retired: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM kek WHERE tenant = ? AND provider = ? AND id = ? \
              AND state = 'retired')",
@@ -115,7 +117,7 @@ pub(super) async fn add(
         }
         sqlx::query("INSERT INTO recording_text (rowid, terms) VALUES (?, ?)")
             .bind(position)
-            .bind(search::terms(tenant, &recording.details))
+            .bind(terms)
             .execute(&mut *tx)
             .await
             .map_err(backend)?;
@@ -170,7 +172,8 @@ pub(super) async fn one(
             .await
             .map_err(backend)?;
         if let Some(row) = row {
-            return recording_from(&row).map(|(_, recording)| Some(recording));
+            let keys = catalogue.metadata(tenant).await?;
+            return recording_from(&row, &keys).map(|(_, recording)| Some(recording));
         }
     }
     Ok(None)
@@ -190,6 +193,7 @@ pub(super) async fn under(
             next: None,
         });
     };
+    let keys = catalogue.metadata(tenant).await?;
     let limit = usize::try_from(limit.clamp(1, 200)).unwrap_or(200);
     let after = match cursor {
         Some(text) => cursor::decode(cursor::Kind::Rewrap, text)?[0],
@@ -215,7 +219,7 @@ pub(super) async fn under(
     let mut found = rows
         .map_err(backend)?
         .iter()
-        .map(recording_from)
+        .map(|row| recording_from(row, &keys))
         .collect::<Result<Vec<_>, _>>()?;
     let more = found.len() > limit;
     found.truncate(limit);
@@ -231,7 +235,8 @@ pub(super) async fn page(
     query: &RecordingQuery,
 ) -> Result<Page<Recording>, Error> {
     let limit = usize::try_from(query.limit.clamp(1, 200)).unwrap_or(200);
-    let branches = branches(catalogue, query).await?;
+    let keys = keys(catalogue, query).await?;
+    let branches = branches(catalogue, query, &keys).await?;
     let bounds = Bounds::of(query)?;
     let mut found = Vec::new();
     for some in branches.chunks(MAX_BRANCHES) {
@@ -243,7 +248,9 @@ pub(super) async fn page(
             .await
             .map_err(backend)?
         {
-            found.push(recording_from(&row)?);
+            let tenant: TenantId = parsed(&row, "tenant")?;
+            let keys = keys.get(&tenant).ok_or_else(|| Error::damaged("tenant"))?;
+            found.push(recording_from(&row, keys)?);
         }
     }
     found.sort_by_key(|(position, _)| std::cmp::Reverse(*position));
@@ -256,15 +263,43 @@ pub(super) async fn page(
     })
 }
 
+type Keys = HashMap<TenantId, Arc<MetadataKey>>;
+
+/// The keys of a query's tenants. One whose root is gone is no tenant of a list any more: it must
+/// not take the others' recordings with it.
+async fn keys(catalogue: &SqliteCatalogue, query: &RecordingQuery) -> Result<Keys, Error> {
+    let mut keys = Keys::new();
+    let mut lost = None;
+    for tenant in &query.tenants {
+        // Names of nobody have no keys either.
+        if keys.contains_key(tenant) || catalogue.tenant_key(tenant).await?.is_none() {
+            continue;
+        }
+        match catalogue.metadata(tenant).await {
+            Ok(of) => {
+                keys.insert(tenant.clone(), of);
+            }
+            Err(Error::Sealing { source }) if source.is_lost_root() => lost = Some(source),
+            Err(error) => return Err(error),
+        }
+    }
+    match lost {
+        Some(source) if keys.is_empty() => Err(Error::Sealing { source }),
+        _ => Ok(keys),
+    }
+}
+
 async fn branches(
     catalogue: &SqliteCatalogue,
     query: &RecordingQuery,
+    keys: &Keys,
 ) -> Result<Vec<Branch>, Error> {
     let mut named = HashSet::new();
     let mut branches = Vec::new();
     for tenant in query.tenants.iter().filter(|tenant| named.insert(*tenant)) {
-        if let Some(key) = catalogue.tenant_key(tenant).await? {
-            branches.extend(Branch::of(key, query));
+        let number = catalogue.tenant_key(tenant).await?;
+        if let (Some(number), Some(keys)) = (number, keys.get(tenant)) {
+            branches.extend(Branch::of(number, query, keys));
         }
     }
     Ok(branches)
@@ -276,7 +311,8 @@ pub(super) async fn plan(
     catalogue: &SqliteCatalogue,
     query: &RecordingQuery,
 ) -> Result<Vec<String>, Error> {
-    let branches = branches(catalogue, query).await?;
+    let keys = keys(catalogue, query).await?;
+    let branches = branches(catalogue, query, &keys).await?;
     let page = select_page(&branches, query, Bounds::of(query)?, 51);
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", page.sql().as_str()));
     let steps = sqlx::query(explain)
@@ -320,11 +356,11 @@ struct Branch {
 }
 
 impl Branch {
-    fn of(tenant: i64, query: &RecordingQuery) -> Vec<Self> {
+    fn of(tenant: i64, query: &RecordingQuery, keys: &MetadataKey) -> Vec<Self> {
         let text = query
             .text
             .as_deref()
-            .and_then(|text| search::query(tenant, text));
+            .and_then(|text| search::query(&keys.terms(), text));
         let by_provider = text.is_none()
             && query.conversation_id.is_none()
             && query.provider.is_some()
@@ -423,11 +459,22 @@ fn select_page(
     sql
 }
 
-fn recording_from(row: &SqliteRow) -> Result<(i64, Recording), Error> {
+/// What is known of a recording, sealed for its row alone.
+pub(super) fn seal(
+    keys: &MetadataKey,
+    id: &RecordingId,
+    details: &Details,
+) -> Result<Vec<u8>, Error> {
+    let json = serde_json::to_vec(details).map_err(backend)?;
+    Ok(keys.seal(id, &json)?)
+}
+
+fn recording_from(row: &SqliteRow, keys: &MetadataKey) -> Result<(i64, Recording), Error> {
     let position: i64 = row.try_get("position").map_err(backend)?;
     let id: RecordingId = parsed(row, "id")?;
     let damaged = |what: &str| Error::damaged(format!("{what} of recording {id}"));
-    let details: &str = row.try_get("details").map_err(backend)?;
+    let details: &[u8] = row.try_get("details").map_err(backend)?;
+    let details = keys.open(&id, details)?;
     let parts: &str = row.try_get("parts").map_err(backend)?;
     let parts: Vec<(String, String, String, String, String, u64, u64)> =
         serde_json::from_str(parts).map_err(|_| damaged("parts"))?;
@@ -462,7 +509,7 @@ fn recording_from(row: &SqliteRow) -> Result<(i64, Recording), Error> {
                 },
             )
             .collect::<Result<_, Error>>()?,
-        details: serde_json::from_str(details).map_err(|_| damaged("details"))?,
+        details: serde_json::from_slice(&details).map_err(|_| damaged("details"))?,
         id,
     };
     Ok((position, recording))

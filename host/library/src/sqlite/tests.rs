@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keyreel_keys::testing::MemoryMetadataKeys;
 use keyreel_keys::{KekStore as _, Policy};
 
 use super::*;
-use crate::catalogue::Media;
+use crate::catalogue::{Details, Media};
 use crate::conformance;
+
+mod sealed;
 
 #[tokio::test]
 async fn conforms_in_memory() {
-    let catalogue = SqliteCatalogue::open("sqlite::memory:").await.unwrap();
+    let catalogue = open("sqlite::memory:").await;
     conformance::all(Arc::new(catalogue)).await;
 }
 
@@ -20,11 +23,11 @@ async fn conforms_in_a_file_and_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data/catalogue.db");
     let url = format!("sqlite://{}", path.display());
-    let catalogue = SqliteCatalogue::open(&url).await.unwrap();
+    let catalogue = open(&url).await;
     conformance::all(Arc::new(catalogue.clone())).await;
     let before = everything(&catalogue).await;
     catalogue.close().await;
-    let again = SqliteCatalogue::open(&url).await.unwrap();
+    let again = open(&url).await;
     assert_eq!(everything(&again).await, before);
     #[cfg(unix)]
     for suffix in ["", "-wal", "-shm"] {
@@ -33,6 +36,11 @@ async fn conforms_in_a_file_and_keeps_it() {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
+}
+
+async fn open(url: &str) -> SqliteCatalogue {
+    let metadata = Arc::new(MemoryMetadataKeys::default());
+    SqliteCatalogue::open_with(url, metadata).await.unwrap()
 }
 
 async fn everything(catalogue: &SqliteCatalogue) -> (Vec<Tenant>, Vec<Recording>) {
@@ -94,7 +102,7 @@ async fn a_page_of_a_big_library_reads_one_index_and_sorts_nothing() {
 /// 120,000 recordings of two tenants, made by SQLite itself.
 async fn big(folder: &Path) -> SqliteCatalogue {
     let url = format!("sqlite://{}", folder.join("big.db").display());
-    let catalogue = SqliteCatalogue::open(&url).await.unwrap();
+    let catalogue = open(&url).await;
     for (id, name) in [("a", "A"), ("b", "B")] {
         let tenant = Tenant {
             id: id.parse().unwrap(),
@@ -109,9 +117,28 @@ async fn big(folder: &Path) -> SqliteCatalogue {
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 119999) \
          INSERT INTO recording SELECT (1700000000000 + i * 977) * 1048576, 1 + i % 2, 'r' || i, \
          'c' || (i / 4), i % 10 / 9, 1700000000000 + i * 977, 60000, \
-         CASE WHEN i < 100 THEN 'lkm' ELSE 'managed' END, 'kek/1', 'rsa-oaep-sha256', 0, '{}' \
+         CASE WHEN i < 100 THEN 'lkm' ELSE 'managed' END, 'kek/1', 'rsa-oaep-sha256', 0, x'' \
          FROM n",
     )
+    .execute(&catalogue.write)
+    .await
+    .unwrap();
+    let mut keys = Vec::new();
+    for tenant in ["a", "b"] {
+        keys.push(catalogue.metadata(&tenant.parse().unwrap()).await.unwrap());
+    }
+    let details = Details::default();
+    let sealed: Vec<String> = (0..120_000)
+        .map(|i| {
+            let id: RecordingId = format!("r{i}").parse().unwrap();
+            hex::encode(recordings::seal(&keys[i % 2], &id, &details).unwrap())
+        })
+        .collect();
+    sqlx::query(
+        "UPDATE recording SET details = unhex(sealed.value) FROM json_each(?) sealed \
+         WHERE recording.id = 'r' || sealed.key AND recording.tenant = 1 + sealed.key % 2",
+    )
+    .bind(serde_json::to_string(&sealed).unwrap())
     .execute(&catalogue.write)
     .await
     .unwrap();

@@ -39,7 +39,9 @@ pub(crate) struct Filter {
     conversation_id: Option<String>,
     /// Whose key this provider holds.
     provider: Option<String>,
-    /// A text in a participant's name, the queue, the subject or a label.
+    /// Words, in any case, each of which stands whole in a participant's name or the subject, or is
+    /// a participant's address, or is part of the queue or a label. A telephone number is found in
+    /// any spelling that has its country: "+41 44 668 18 00".
     q: Option<String>,
 }
 
@@ -49,6 +51,8 @@ pub(crate) struct Filter {
     (status = 400, description = "`bad-request`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 410, description = "`destroyed`: the organisation's root key is gone", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "`integrity`: what the catalogue has of a recording was changed", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -111,6 +115,8 @@ pub(crate) async fn list(
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another tenant's", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`ambiguous`: several of the caller's tenants have this id; name one with `tenant`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 410, description = "`destroyed`: the organisation's root key is gone", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "`integrity`: what the catalogue has of a recording was changed", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn show(
     State(app): State<App>,

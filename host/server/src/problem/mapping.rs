@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use keyreel_keys::{ErrorClass, KeyError, RegistrationError, StoreError, VaultError};
+use keyreel_keys::{
+    ErrorClass, KeyError, MetadataError, RegistrationError, StoreError, VaultError,
+};
 use keyreel_library::Error as LibraryError;
 
 use super::words::{Happened, Turn, words};
@@ -362,7 +364,31 @@ impl From<LibraryError> for Problem {
             LibraryError::Exists { .. } => {
                 Self::new(Code::BadRequest, "It exists already.").inward(error)
             }
-            LibraryError::Damaged { .. } => Self::new(Code::Internal, INTERNAL).inward(error),
+            LibraryError::Damaged { .. } | LibraryError::WithoutKeys => {
+                Self::new(Code::Internal, INTERNAL).inward(error)
+            }
+            LibraryError::Altered { .. } => Self::new(
+                Code::Integrity,
+                "What the catalogue has of this recording was changed, or is another recording's.",
+            )
+            .inward(error),
+            LibraryError::Sealing { source } => {
+                let (code, detail) = match source {
+                    MetadataError::NoRoot { .. } => (
+                        Code::Destroyed,
+                        "Your organisation's root key is gone, and with it what was known of its \
+                         recordings.",
+                    ),
+                    MetadataError::BadRoot { .. } | MetadataError::Cryptography => {
+                        (Code::Internal, INTERNAL)
+                    }
+                    _ => (
+                        Code::Unavailable,
+                        "The keystore does not answer. Try again shortly.",
+                    ),
+                };
+                Self::new(code, detail).inward(error)
+            }
             LibraryError::Retired { .. } => Self::new(
                 Code::Unavailable,
                 "The key was changed while the recording came in. Nothing was kept; send it again.",

@@ -11,8 +11,8 @@ use keyreel_format::{
 };
 use keyreel_keys::testing::{LocalProvider, ManualClock};
 use keyreel_keys::{
-    KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Keystore, Policy, Registrar, Vault,
-    Wrapped, generate_master_key,
+    KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Keystore, MetadataVault, Policy,
+    Registrar, Vault, Wrapped, generate_master_key,
 };
 use keyreel_library::audit_chain::AuditKey;
 use keyreel_library::destruction::CertificateKey;
@@ -86,11 +86,6 @@ impl Fixture {
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("catalogue.db");
-        let catalogue = Arc::new(
-            SqliteCatalogue::open(&format!("sqlite://{}", database.display()))
-                .await
-                .unwrap(),
-        );
         let store = format!("file://{}", folder.path().join("objects").display());
         let objects = Objects::open(&store).unwrap();
         let clock = Arc::new(ManualClock::at(NOW_MS));
@@ -104,12 +99,13 @@ impl Fixture {
         generate_master_key(&master).unwrap();
         let keystore = Keystore::open_or_create(&folder.path().join("keystore"), &master).unwrap();
         let keystore = Arc::new(keystore);
-        let vault = Vault::new(
-            keystore.clone(),
-            catalogue.clone(),
-            KeyringSettings::default().dek_ttl,
-        );
-        let vault = Arc::new(vault);
+        let ttl = KeyringSettings::default().dek_ttl;
+        let metadata = Arc::new(MetadataVault::new(keystore.clone(), ttl));
+        let url = format!("sqlite://{}", database.display());
+        let catalogue = SqliteCatalogue::open_with(&url, metadata.clone()).await;
+        let catalogue = Arc::new(catalogue.unwrap());
+        let vault = Vault::new(keystore.clone(), catalogue.clone(), ttl);
+        let vault = Arc::new(vault.with_metadata(metadata));
         let named = |name: &str| ProviderId::parse(name).unwrap();
         let local = ProviderId::parse("local").unwrap();
         let keyring = Arc::new(Keyring::new(KeyringParts {
@@ -211,6 +207,28 @@ impl Fixture {
 
     /// Seals a recording with these parts and adds it to the catalogue.
     pub(crate) async fn add(&self, of: &str, id: &str, parts: &[(&str, &str, &[u8])]) -> Recording {
+        let details = Details {
+            direction: Some("inbound".to_owned()),
+            queue: Some("Billing".to_owned()),
+            channels: vec![Channel {
+                channel: 0,
+                role: "agent".to_owned(),
+                name: Some("Maya Chen".to_owned()),
+                address: None,
+            }],
+            ..Details::default()
+        };
+        self.add_with(of, id, parts, details).await
+    }
+
+    /// The same, with what is known of it.
+    pub(crate) async fn add_with(
+        &self,
+        of: &str,
+        id: &str,
+        parts: &[(&str, &str, &[u8])],
+        details: Details,
+    ) -> Recording {
         let (of, id) = (tenant(of), recording_id(id));
         let dek = Dek::generate();
         let wrapped = self.keyring.wrap(&of, &id, &dek).await.unwrap();
@@ -230,17 +248,7 @@ impl Fixture {
             wrap_algorithm: wrapped.algorithm.name().to_owned(),
             generation: 0,
             parts: rows,
-            details: Details {
-                direction: Some("inbound".to_owned()),
-                queue: Some("Billing".to_owned()),
-                channels: vec![Channel {
-                    channel: 0,
-                    role: "agent".to_owned(),
-                    name: Some("Maya Chen".to_owned()),
-                    address: None,
-                }],
-                ..Details::default()
-            },
+            details,
         };
         self.catalogue.add_recording(&recording).await.unwrap();
         recording

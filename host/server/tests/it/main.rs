@@ -23,4 +23,5 @@ mod media;
 mod operate;
 mod rewrap;
 mod rotation;
+mod sealed;
 mod tls;

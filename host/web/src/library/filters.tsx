@@ -53,7 +53,7 @@ export function Filters({ filters }: { filters: RecordingFilters }) {
         <Search />
         <input
           class="input" type="search" ref={box} defaultValue={filters.q} onInput={onText} aria-label="Search recordings"
-          placeholder="Search recordings" aria-keyshortcuts="/" data-testid="filter-q" enterkeyhint="search"
+          placeholder="Name or number" aria-keyshortcuts="/" data-testid="filter-q" enterkeyhint="search"
           onKeyDown={(event) => {
             if (event.key === "Enter") set({});
             if (event.key === "ArrowDown") {

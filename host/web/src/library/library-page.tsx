@@ -61,7 +61,7 @@ export function LibraryPage() {
       </div>
       <Filters filters={filters} />
       <Rows />
-      {empty.value && <Empty filtered={activeFilters(filters) > 0 || filters.q !== ""} onClear={clear} />}
+      {empty.value && <Empty filtered={activeFilters(filters) > 0 || filters.q !== ""} searched={filters.q !== ""} onClear={clear} />}
       {listing.value.state === "failed" && listing.value.problem && (
         <ProblemCard problem={listing.value.problem}>
           <button type="button" class="button primary" onClick={() => void (listing.value.rows.length > 0 ? more() : show(filters, "fresh"))}>
@@ -172,7 +172,7 @@ export function MediaIcon({ media, size = 18 }: { media: string; size?: number }
   }
 }
 
-function Empty({ filtered, onClear }: { filtered: boolean; onClear: () => void }) {
+function Empty({ filtered, searched, onClear }: { filtered: boolean; searched: boolean; onClear: () => void }) {
   return (
     <div class="empty" data-testid="empty">
       <h2>{filtered ? "Nothing matches" : "No recordings yet"}</h2>
@@ -181,6 +181,11 @@ function Empty({ filtered, onClear }: { filtered: boolean; onClear: () => void }
           ? "No recording that you may hear fits these filters."
           : "Recordings appear here as soon as they are sealed. An administrator adds them with “keyreel import”."}
       </p>
+      {searched && (
+        <p class="muted" data-testid="search-hint">
+          Names and subjects are found by whole words, numbers and addresses whole, queues and labels by any part.
+        </p>
+      )}
       {filtered && <button type="button" class="button" onClick={onClear}>Clear all filters</button>}
     </div>
   );
