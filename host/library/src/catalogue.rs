@@ -151,6 +151,8 @@ pub struct Recording {
     pub kek: KekId,
     /// That wrap algorithm's name.
     pub wrap_algorithm: String,
+    /// The recovery key that its current generation is wrapped to as well, if any.
+    pub recovery: Option<KekId>,
     /// Counts re-wraps; 0 at first.
     pub generation: u32,
     /// Its sealed objects; "media" first.

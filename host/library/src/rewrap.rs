@@ -1,5 +1,5 @@
-//! Re-wraps: a tenant's recordings moved from old KEKs to the current one. Their bodies are not
-//! touched: beside each object a small key record is written, then the catalogue moves to it.
+//! Re-wraps: a tenant's recordings moved from old KEKs to the current one, and to its recovery key,
+//! or away from a former one. Their bodies are not touched: beside each object a small key record is written, then the catalogue moves to it.
 //!
 //! ```text
 //! start ─▶ a row in the catalogue ─▶ whichever node claims it walks the recordings (`job`)
@@ -20,12 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyreel_format::{KekId, ProviderId, TenantId};
-use keyreel_keys::{Asker, Clock, KekRecord, KekState, KeyError, Keyring};
+use keyreel_keys::{Asker, Clock, KekRecord, KeyError, Keyring};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::catalogue::{AuditEvent, Catalogue, KekCount, Lease, RewrapJob};
+use crate::recovery::openable;
 use crate::{Error, Objects};
 
 /// How many recordings a second are taken on where nothing else is said.
@@ -137,7 +138,7 @@ impl Rewrapper {
             .or_else(|| before.map(|job| job.per_second))
             .unwrap_or(DEFAULT_PER_SECOND)
             .clamp(1, MAX_PER_SECOND);
-        let (_, old) = inner.old_keks(tenant).await?;
+        let (_, old) = inner.to_move(tenant).await?;
         let left = old.iter().map(|count| count.recordings).sum();
         let mut event = inner.event("keys.rewrap.started", tenant, by);
         let fields = &mut event.fields;
@@ -281,27 +282,18 @@ impl Inner {
         }
     }
 
-    /// The KEK that recordings are moved to, and those that some still need. What was lost with a
-    /// KEK that was retired is nobody's to move.
-    async fn old_keks(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<((ProviderId, KekId), Vec<KekCount>), Error> {
+    /// What recordings are wrapped to from now on, and which are not.
+    async fn to_move(&self, tenant: &TenantId) -> Result<(Target, Vec<KekCount>), Error> {
         let current = self.keyring.current_kek(tenant).await.map_err(wrap_error)?;
-        let mut counts = self.catalogue.recordings_by_kek(tenant).await?;
-        let keks = self.catalogue.keks(tenant).await;
-        let keks = keks.map_err(|error| Error::Backend {
-            source: Box::new(error),
-        })?;
-        counts.retain(|count| {
-            let is_it = |record: &&KekRecord| {
-                record.provider == count.provider && record.kek.id == count.kek
-            };
-            let state = keks.iter().find(is_it).map(|record| record.state);
-            (&count.provider, &count.kek) != (&current.0, &current.1)
-                && state != Some(KekState::Retired)
-        });
-        Ok((current, counts))
+        let recovery = self.keyring.recovery_key(tenant).await;
+        let target = Target {
+            provider: current.0,
+            kek: current.1,
+            recovery: recovery.map_err(wrap_error)?.map(|key| key.id),
+        };
+        let mut counts = openable(&*self.catalogue, tenant).await?;
+        counts.retain(|count| !target.is_of(count));
+        Ok((target, counts))
     }
 
     fn event(&self, action: &str, tenant: &TenantId, by: &By) -> AuditEvent {
@@ -309,6 +301,23 @@ impl Inner {
         event.tenant = Some(tenant.clone());
         event.fields = by.fields();
         event
+    }
+}
+
+/// What recordings are moved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    provider: ProviderId,
+    kek: KekId,
+    /// The recovery key that they are wrapped to as well.
+    recovery: Option<KekId>,
+}
+
+impl Target {
+    /// Whether they are there already.
+    fn is_of(&self, count: &KekCount) -> bool {
+        (&self.provider, &self.kek, &self.recovery)
+            == (&count.provider, &count.kek, &count.recovery)
     }
 }
 

@@ -6,6 +6,7 @@ mod audit;
 mod cursor;
 mod keks;
 mod recordings;
+mod recovery;
 mod rewrap;
 mod rotation;
 mod search;
@@ -367,6 +368,13 @@ fn tenant_from(row: &SqliteRow) -> Result<Tenant, Error> {
 fn parsed<T: std::str::FromStr>(row: &SqliteRow, column: &str) -> Result<T, Error> {
     let text: &str = row.try_get(column).map_err(backend)?;
     text.parse().map_err(|_| Error::damaged(column))
+}
+
+/// As [`parsed`], of a column that may be NULL.
+fn optional<T: std::str::FromStr>(row: &SqliteRow, column: &str) -> Result<Option<T>, Error> {
+    let text: Option<&str> = row.try_get(column).map_err(backend)?;
+    let parsed = text.map(|text| text.parse().map_err(|_| Error::damaged(column)));
+    parsed.transpose()
 }
 
 fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, Error> {

@@ -12,15 +12,15 @@ use crate::Error;
 /// The part of a [`super::Catalogue`] that re-wraps need.
 #[async_trait]
 pub trait RewrapStore: Send + Sync {
-    /// How many recordings of `tenant` need each KEK; those that none needs are left out.
+    /// How many recordings of `tenant` need each KEK, by the recovery key that they are wrapped to
+    /// besides; those that none needs are left out.
     async fn recordings_by_kek(&self, tenant: &TenantId) -> Result<Vec<KekCount>, Error>;
 
-    /// A page of the recordings that need a KEK, oldest first, by keyset.
+    /// A page of the recordings that a count is of, oldest first, by keyset.
     async fn recordings_under(
         &self,
         tenant: &TenantId,
-        provider: &ProviderId,
-        kek: &KekId,
+        of: &KekCount,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Recording>, Error>;
@@ -75,25 +75,30 @@ pub trait RewrapStore: Send + Sync {
     ) -> Result<Option<RewrapJob>, Error>;
 }
 
-/// How many recordings need a KEK.
+/// How many recordings need a KEK, of those with one recovery key, or with none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KekCount {
     /// Who holds the KEK.
     pub provider: ProviderId,
     /// The KEK.
     pub kek: KekId,
+    /// The recovery key that they are wrapped to as well.
+    pub recovery: Option<KekId>,
     /// How many.
     pub recordings: u64,
 }
 
 impl KekCount {
-    /// How many of `counts` need the KEK of `record`.
+    /// How many of `counts` need the KEK of `record`, whatever their recovery key.
     #[must_use]
     pub fn of(counts: &[Self], record: &KekRecord) -> u64 {
-        let mut counts = counts.iter();
-        let found =
-            counts.find(|count| count.provider == record.provider && count.kek == record.kek.id);
-        found.map_or(0, |count| count.recordings)
+        let of = counts.iter().filter(|count| count.is_of(record));
+        of.map(|count| count.recordings).sum()
+    }
+
+    /// Whether it counts those that need the KEK of `record`.
+    pub(crate) fn is_of(&self, record: &KekRecord) -> bool {
+        self.provider == record.provider && self.kek == record.kek.id
     }
 }
 
@@ -114,6 +119,8 @@ pub struct NextGeneration {
     pub kek: KekId,
     /// The wrap algorithm's name.
     pub wrap_algorithm: String,
+    /// The recovery key that it is wrapped to as well.
+    pub recovery: Option<KekId>,
     /// Of the parts whose key block fits their slot.
     pub slots: Vec<(PartName, [u8; MAC_LEN])>,
     /// When.

@@ -24,6 +24,7 @@ fn next(tenant: &TenantId, id: &str, from: u32, to: u32, kek: &str) -> NextGener
         provider: provider("lkm"),
         kek: KekId::parse(kek).expect("a valid name"),
         wrap_algorithm: "rsa-oaep-sha1".to_owned(),
+        recovery: Some(KekId::parse("offline").expect("a valid name")),
         slots: vec![part("media", 1), part("waveform", 2)],
         now_ms: 5,
     }
@@ -52,6 +53,7 @@ pub async fn generations(catalogue: Arc<dyn Catalogue>) {
         provider: provider("lkm"),
         kek: KekId::parse("pair").expect("a valid name"),
         wrap_algorithm: "rsa-oaep-sha1".to_owned(),
+        recovery: next(&tenant, "r", 0, 1, "x").recovery,
         generation: found.generation,
         ..was
     };
@@ -131,22 +133,39 @@ pub async fn recordings_of_keks(catalogue: Arc<dyn Catalogue>) {
     }
     let mut counts = catalogue.recordings_by_kek(&tenant).await.expect("counts");
     counts.sort_by_key(|count| count.recordings);
-    let count = |provider, kek, recordings| KekCount {
+    let offline = KekId::parse("offline").expect("a valid name");
+    let count = |provider, kek, recovery: Option<&KekId>, recordings| KekCount {
         provider,
         kek,
+        recovery: recovery.cloned(),
         recordings,
     };
     let pair = KekId::parse("pair").expect("a valid name");
+    let old = count(managed.clone(), kek.clone(), None, 23);
     let expected = [
-        count(provider("lkm"), pair.clone(), 2),
-        count(managed.clone(), kek.clone(), 23),
+        count(provider("lkm"), pair.clone(), Some(&offline), 2),
+        old.clone(),
     ];
     assert_eq!(counts, expected);
+    // Under the KEK that others are under already, for its recovery key alone.
+    let same = NextGeneration {
+        provider: managed.clone(),
+        kek: kek.clone(),
+        ..next(&tenant, "r24", 3, 4, "x")
+    };
+    assert!(catalogue.put_generation(&same).await.expect("put"));
+    let with = count(managed.clone(), kek.clone(), Some(&offline), 1);
+    let page = catalogue.recordings_under(&tenant, &with, None, 7);
+    let ids = page.await.expect("page").items.into_iter();
+    assert_eq!(
+        ids.map(|row| row.id).collect::<Vec<_>>(),
+        [recording_id("r24")]
+    );
 
     let mut found = Vec::new();
     let mut cursor = None;
     loop {
-        let page = catalogue.recordings_under(&tenant, &managed, &kek, cursor.as_deref(), 7);
+        let page = catalogue.recordings_under(&tenant, &old, cursor.as_deref(), 7);
         let page = page.await.expect("recordings_under");
         assert!(page.items.len() <= 7);
         // What is moved on the way shifts nothing.
@@ -162,13 +181,14 @@ pub async fn recordings_of_keks(catalogue: Arc<dyn Catalogue>) {
     }
     let ids: Vec<_> = found.iter().map(|row| row.id.as_str().to_owned()).collect();
     let expected: Vec<_> = (0..25)
-        .filter(|n| ![3, 17].contains(n))
+        .filter(|n| ![3, 17, 24].contains(n))
         .map(|n| format!("r{n}"))
         .collect();
     assert_eq!(ids, expected, "oldest first");
-    let page = catalogue.recordings_under(&tenant, &managed, &pair, None, 200);
+    let none = count(managed, pair, None, 0);
+    let page = catalogue.recordings_under(&tenant, &none, None, 200);
     assert_eq!(page.await.expect("page").items, [], "of another provider");
-    let wrong = catalogue.recordings_under(&tenant, &managed, &kek, Some("x"), 7);
+    let wrong = catalogue.recordings_under(&tenant, &old, Some("x"), 7);
     let wrong = wrong.await;
     assert!(matches!(wrong, Err(Error::BadCursor)), "{wrong:?}");
 }

@@ -1,23 +1,23 @@
-//! A tenant's re-wrap: all recordings that are not under the current KEK, a few at a time, no
+//! A tenant's re-wrap: all recordings that are not under the current KEK and recovery key, a few at a time, no
 //! faster than it may, with its progress in the catalogue.
 //!
 //! What keeps all recordings from being moved (a key service or the catalogue away) is waited out.
-//! What keeps one from it is written down; the others go on. A rotation meanwhile means that the
-//! walk begins again, towards the newer KEK.
+//! What keeps one from it is written down; the others go on. A rotation meanwhile, or
+//! another recovery key, means that the walk begins again, towards what is newer.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use keyreel_format::{KekId, ProviderId, RecordingId, TenantId};
+use keyreel_format::{RecordingId, TenantId};
 use keyreel_keys::crash;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::recording::{Step, Trouble};
-use super::{By, Inner};
+use super::{By, Inner, Target};
 use crate::Error;
 use crate::catalogue::{KekCount, Page, Recording, RewrapJob, RewrapNote, RewrapState};
 
@@ -141,49 +141,46 @@ struct Patience {
     pause: Duration,
 }
 
-/// The KEK that recordings are moved to, and those that some need.
-type Keks = ((ProviderId, KekId), Vec<KekCount>);
-
 impl Run<'_> {
     /// Walks again and again, until a walk has moved nothing.
     async fn all(&self) -> Result<(), Halt> {
         let mut last = None;
         loop {
-            let (current, old) = self.keks().await?;
+            let (target, old) = self.to_move().await?;
             let left: u64 = old.iter().map(|count| count.recordings).sum();
             if left == 0 {
                 self.notes().forget_failures();
                 return Ok(());
             }
             let moved = self.moved.swap(0, Ordering::Relaxed);
-            if last.as_ref() == Some(&current) && moved == 0 {
+            if last.as_ref() == Some(&target) && moved == 0 {
                 self.give_up(left);
                 return Err(Halt::Left);
             }
             self.notes().forget_failures();
-            last = Some(current);
-            for kek in &old {
-                self.walk(kek).await?;
+            last = Some(target);
+            for some in &old {
+                self.walk(some).await?;
             }
         }
     }
 
-    async fn keks(&self) -> Result<Keks, Halt> {
+    async fn to_move(&self) -> Result<(Target, Vec<KekCount>), Halt> {
         let mut patience = Patience::default();
         loop {
-            match self.inner.old_keks(self.tenant).await {
-                Ok(keks) => return Ok(keks),
+            match self.inner.to_move(self.tenant).await {
+                Ok(found) => return Ok(found),
                 Err(error) => self.sit_out(error, &mut patience).await?,
             }
         }
     }
 
-    /// All recordings that need one KEK.
-    async fn walk(&self, kek: &KekCount) -> Result<(), Halt> {
+    /// All recordings that need one KEK, with one recovery key or with none.
+    async fn walk(&self, some: &KekCount) -> Result<(), Halt> {
         let refused = AtomicU32::new(0);
         let mut cursor = None;
         loop {
-            let page = self.page(kek, cursor.as_deref()).await?;
+            let page = self.page(some, cursor.as_deref()).await?;
             futures::stream::iter(page.items.into_iter().map(Ok))
                 .try_for_each_concurrent(AT_ONCE, |recording| self.one(recording, &refused))
                 .await?;
@@ -194,11 +191,11 @@ impl Run<'_> {
         }
     }
 
-    async fn page(&self, kek: &KekCount, cursor: Option<&str>) -> Result<Page<Recording>, Halt> {
-        let (catalogue, KekCount { provider, kek, .. }) = (&self.inner.catalogue, kek);
+    async fn page(&self, some: &KekCount, cursor: Option<&str>) -> Result<Page<Recording>, Halt> {
+        let catalogue = &self.inner.catalogue;
         let mut patience = Patience::default();
         loop {
-            let page = catalogue.recordings_under(self.tenant, provider, kek, cursor, PAGE);
+            let page = catalogue.recordings_under(self.tenant, some, cursor, PAGE);
             match page.await {
                 Ok(page) => return Ok(page),
                 Err(error) => self.sit_out(error, &mut patience).await?,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use keyreel_format::{Dek, Header, KeyBlock, MAC_LEN, PartName, Reader};
+use keyreel_format::{Dek, Header, KekId, KeyBlock, MAC_LEN, PartName, Reader};
 use keyreel_keys::{DekRequest, ErrorClass, KeyError, Wrapped, crash};
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ const TRIES: u32 = 32;
 /// What became of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is under the current KEK.
+    /// It is under the current KEK and recovery key.
     Moved,
     /// Somebody else changed it meanwhile.
     Overtaken,
@@ -92,7 +92,9 @@ impl Inner {
                 Trouble::Refused(reason) => Trouble::Nothing(reason),
                 other => other,
             })?;
-        if wrapped.provider == recording.provider && wrapped.kek == recording.kek {
+        let is_there = (&wrapped.provider, &wrapped.kek, &wrapped.recovery)
+            == (&recording.provider, &recording.kek, &recording.recovery);
+        if is_there {
             return Ok(Step::Overtaken);
         }
         let (generation, slots) = self.write(recording, &parts, &wrapped, &dek).await?;
@@ -106,6 +108,7 @@ impl Inner {
             provider: wrapped.provider.clone(),
             kek: wrapped.kek.clone(),
             wrap_algorithm: wrapped.algorithm.name().to_owned(),
+            recovery: wrapped.recovery.clone(),
             slots,
             now_ms: self.clock.now_ms(),
         };
@@ -234,9 +237,13 @@ impl Inner {
             ("provider", Value::from(to.provider.as_str())),
             ("kek", Value::from(to.kek.as_str())),
             ("algorithm", Value::from(to.wrap_algorithm.clone())),
+            (
+                "recoveryKey",
+                Value::from(to.recovery.as_ref().map(KekId::as_str)),
+            ),
             ("generation", Value::from(to.to)),
         ];
-        for (name, value) in fields {
+        for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
             event.fields.insert(name.to_owned(), value);
         }
         if let Err(error) = self.catalogue.append_audit(&[event]).await {

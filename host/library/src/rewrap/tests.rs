@@ -21,6 +21,7 @@ use crate::head::{Head, key_record_path};
 use crate::{Ingest, NewRecording, Objects, SqliteCatalogue};
 
 mod killed;
+mod recovery;
 
 struct House {
     folder: PathBuf,

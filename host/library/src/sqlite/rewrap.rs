@@ -1,11 +1,11 @@
 //! Re-wraps: which recordings need which KEK, the step to another, the jobs.
 
 use async_trait::async_trait;
-use keyreel_format::{KekId, MAC_LEN, ProviderId, RecordingId, TenantId};
+use keyreel_format::{KekId, MAC_LEN, RecordingId, TenantId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{SqliteCatalogue, backend, parsed, recordings, to_i64, unsigned};
+use super::{SqliteCatalogue, backend, optional, parsed, recordings, to_i64, unsigned};
 use crate::Error;
 use crate::catalogue::{
     KekCount, Lease, NextGeneration, Page, Recording, RewrapJob, RewrapNote, RewrapState,
@@ -19,8 +19,9 @@ const JOB: &str = "SELECT state, subject, total, done, failed, failures, per_sec
 impl RewrapStore for SqliteCatalogue {
     async fn recordings_by_kek(&self, tenant: &TenantId) -> Result<Vec<KekCount>, Error> {
         let rows = sqlx::query(
-            "SELECT provider, kek, count(*) AS recordings FROM recording INDEXED BY recording_kek \
-             WHERE tenant = (SELECT key FROM tenant WHERE id = ?) GROUP BY provider, kek",
+            "SELECT provider, kek, recovery, count(*) AS recordings \
+             FROM recording INDEXED BY recording_kek \
+             WHERE tenant = (SELECT key FROM tenant WHERE id = ?) GROUP BY provider, kek, recovery",
         )
         .bind(tenant.as_str())
         .fetch_all(&self.read)
@@ -30,6 +31,7 @@ impl RewrapStore for SqliteCatalogue {
             Ok(KekCount {
                 provider: parsed(row, "provider")?,
                 kek: parsed(row, "kek")?,
+                recovery: optional(row, "recovery")?,
                 recordings: unsigned(row, "recordings")?,
             })
         };
@@ -39,12 +41,11 @@ impl RewrapStore for SqliteCatalogue {
     async fn recordings_under(
         &self,
         tenant: &TenantId,
-        provider: &ProviderId,
-        kek: &KekId,
+        of: &KekCount,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Recording>, Error> {
-        recordings::under(self, tenant, (provider, kek), cursor, limit).await
+        recordings::under(self, tenant, of, cursor, limit).await
     }
 
     async fn put_generation(&self, next: &NextGeneration) -> Result<bool, Error> {
@@ -55,8 +56,8 @@ impl RewrapStore for SqliteCatalogue {
         let tx = self.write.begin_with("BEGIN IMMEDIATE").await;
         let mut tx = tx.map_err(backend)?;
         let moved: Option<i64> = sqlx::query_scalar(
-            "UPDATE recording SET provider = ?1, kek = ?2, wrap_algorithm = ?3, generation = ?4 \
-             WHERE tenant = ?5 AND id = ?6 AND generation = ?7 AND NOT EXISTS (SELECT 1 FROM kek k \
+            "UPDATE recording SET provider = ?1, kek = ?2, wrap_algorithm = ?3, generation = ?4, \
+             recovery = ?8 WHERE tenant = ?5 AND id = ?6 AND generation = ?7 AND NOT EXISTS (SELECT 1 FROM kek k \
              WHERE k.tenant = ?5 AND k.provider = ?1 AND k.id = ?2 AND k.state = 'retired') \
              RETURNING position",
         )
@@ -67,6 +68,7 @@ impl RewrapStore for SqliteCatalogue {
         .bind(tenant)
         .bind(next.recording.as_str())
         .bind(next.from)
+        .bind(next.recovery.as_ref().map(KekId::as_str))
         .fetch_optional(&mut *tx)
         .await
         .map_err(backend)?;

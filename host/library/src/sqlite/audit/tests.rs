@@ -155,7 +155,7 @@ async fn a_log_from_before_the_chain_is_linked_when_it_is_opened() {
         "DROP TABLE audit_head",
         "DROP TABLE audit_checkpoint",
         "ALTER TABLE audit DROP COLUMN hash",
-        "DELETE FROM _sqlx_migrations WHERE version >= 6",
+        "DELETE FROM _sqlx_migrations WHERE version = 6",
     ] {
         sqlx::query(statement).execute(&old.write).await.unwrap();
     }
