@@ -2,6 +2,7 @@
 //! too.
 //! Not for: registering key services and their keys: that is the API's.
 
+mod recovery;
 mod rewrap;
 
 use anyhow::Context;
@@ -31,6 +32,9 @@ pub(crate) enum Command {
     /// Retires a key that no recording needs any more: it opens nothing, and its private half is
     /// deleted.
     Retire(rewrap::RetireArgs),
+    /// A tenant's recovery key: set, show, remove.
+    #[command(subcommand)]
+    Recovery(recovery::Command),
 }
 
 #[derive(clap::Args)]
@@ -137,6 +141,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Rewrap(args) => rewrap::rewrap(args).await,
         Command::Retire(args) => rewrap::retire(args).await,
+        Command::Recovery(command) => recovery::run(command).await,
     }
 }
 

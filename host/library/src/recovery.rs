@@ -104,15 +104,16 @@ impl RecoveryKeys {
         self.status(&tenant.id).await
     }
 
-    /// Leaves a tenant without a recovery key. What is wrapped to it stays so until it is re-wrapped.
+    /// Leaves a tenant without a recovery key, if it has one. What is wrapped to it stays so until it is
+    /// re-wrapped.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is none; [`Error::Backend`].
+    /// [`Error::Backend`].
     pub async fn remove(&self, tenant: &TenantId, by: &By) -> Result<RecoveryStatus, Error> {
         let former = self.catalogue.recovery_key(tenant).await;
-        let former = former.map_err(stored)?.ok_or_else(|| Error::NotFound {
-            what: format!("recovery key of {tenant}"),
-        })?;
+        let Some(former) = former.map_err(stored)? else {
+            return self.status(tenant).await;
+        };
         let event = |action: &str| {
             let mut event = self.event(action, tenant, by);
             let id = Value::from(former.id.as_str());

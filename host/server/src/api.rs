@@ -29,6 +29,7 @@ use crate::state::App;
 pub(crate) use extract::{Id, JsonBody, Query, Whose};
 pub(crate) use ingest::Places;
 pub(crate) use keys::Keys;
+pub use keys::recovery::RecoveryKeyStatus;
 pub(crate) use model::time;
 pub(crate) use playback::{media_file_name, part_kind};
 
@@ -111,6 +112,11 @@ fn documented() -> OpenApiRouter<App> {
             keys::rewrap::stop
         ))
         .routes(routes!(keys::retire::retire))
+        .routes(routes!(
+            keys::recovery::show,
+            keys::recovery::set,
+            keys::recovery::remove
+        ))
 }
 
 #[derive(utoipa::OpenApi)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyreel_format::{ProviderId, RecordingId, TenantId};
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
-use keyreel_library::{Catalogue, Ingest, Objects, Recording, Rewrapper};
+use keyreel_library::{Catalogue, Ingest, Objects, Recording, RecoveryKeys, Rewrapper};
 use moka::future::Cache;
 
 use crate::access::Door;
@@ -44,6 +44,7 @@ pub(crate) struct Shared {
     rotations: Rotations,
     ingest: Ingest,
     rewrapper: Rewrapper,
+    recovery_keys: RecoveryKeys,
     uploads: Places,
 }
 
@@ -71,6 +72,7 @@ impl Shared {
                 keyring.clone(),
                 clock.clone(),
             ),
+            recovery_keys: RecoveryKeys::new(catalogue.clone(), clock.clone()),
             rewrapper: Rewrapper::new(
                 catalogue.clone(),
                 objects.clone(),
@@ -163,6 +165,11 @@ impl Shared {
     /// Moves recordings to the current KEK.
     pub(crate) fn rewrapper(&self) -> &Rewrapper {
         &self.rewrapper
+    }
+
+    /// Sets and removes tenants' recovery keys.
+    pub(crate) fn recovery_keys(&self) -> &RecoveryKeys {
+        &self.recovery_keys
     }
 
     /// Places for recordings that come in at once.
