@@ -5,7 +5,7 @@ import { type Signal, signal } from "@preact/signals";
 import * as api from "../api/keys";
 import { type Problem, problemFromError } from "../api/problem";
 import type {
-  KeyConfiguration, KeyProvider, RewrapStatus, RotationSchedule, TenantKeys,
+  KeyConfiguration, KeyProvider, RecoveryStatus, RewrapStatus, RotationSchedule, TenantKeys,
 } from "../api/types";
 
 export interface Loaded<T> {
@@ -26,6 +26,7 @@ export class KeysModel {
   readonly providers = signal<Loaded<KeyProvider[]>>(NOTHING);
   readonly configurations = signal<Loaded<KeyConfiguration[]>>(NOTHING);
   readonly schedule = signal<Loaded<RotationSchedule>>(NOTHING);
+  readonly recovery = signal<Loaded<RecoveryStatus>>(NOTHING);
   readonly rewrap = signal<Loaded<RewrapStatus>>(NOTHING);
   readonly health = signal<Record<string, Health | undefined>>({});
   /* The first and the last look at a running re-wrap: how fast it goes. */
@@ -40,12 +41,12 @@ export class KeysModel {
 
   /* Everything, at once. */
   async load(): Promise<void> {
-    await Promise.all([this.loadKeys(), this.loadProviders(), this.loadConfigurations(), this.loadRewrap()]);
+    await Promise.all([this.loadKeys(), this.loadProviders(), this.loadConfigurations(), this.loadRecovery(), this.loadRewrap()]);
   }
 
   /* After an action: what it may have changed. */
   async reload(): Promise<void> {
-    await Promise.all([this.loadKeys(), this.loadConfigurations(), this.loadRewrap()]);
+    await Promise.all([this.loadKeys(), this.loadConfigurations(), this.loadRecovery(), this.loadRewrap()]);
   }
 
   async loadKeys(): Promise<void> {
@@ -58,6 +59,10 @@ export class KeysModel {
 
   loadProviders(): Promise<void> {
     return this.into(this.providers, (signal) => api.providers(this.tenant, signal));
+  }
+
+  loadRecovery(): Promise<void> {
+    return this.into(this.recovery, (signal) => api.recovery(this.tenant, signal));
   }
 
   loadSchedule(): Promise<void> {
@@ -124,7 +129,7 @@ export class KeysModel {
     } else {
       this.looks.value = null;
       // How many recordings need which key is another than before.
-      if (before === "running") await this.loadKeys();
+      if (before === "running") await Promise.all([this.loadKeys(), this.loadRecovery()]);
     }
   }
 

@@ -234,6 +234,15 @@ export interface RewrapStatus {
   failures: { recording: string; reason: string }[];
 }
 
+/* A tenant's recovery key; without one, all recordings lack it. */
+export interface RecoveryStatus {
+  key: { id: string; wrapAlgorithm: string; strengthBits: number; dateCreated: string } | null;
+  recordings: number;
+  lacking: number;
+  /* Of those lacking, how many are wrapped to a former one. */
+  former: number;
+}
+
 export interface Purged {
   tenant: string;
   cutPlays: number;
