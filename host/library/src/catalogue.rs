@@ -16,7 +16,8 @@ use crate::rotation::{DueRotation, RotationSchedule};
 mod rewrap;
 
 pub use rewrap::{
-    KekCount, Lease, NextGeneration, RewrapJob, RewrapNote, RewrapState, RewrapStore, SlotMac,
+    FormerGeneration, KekCount, Lease, NextGeneration, RewrapJob, RewrapNote, RewrapState,
+    RewrapStore, SlotMac,
 };
 
 /// Everything the server asks of a database.

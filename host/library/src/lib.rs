@@ -20,15 +20,15 @@ mod sqlite;
 
 pub use catalogue::{
     AuditEvent, AuditQuery, AuditRecord, AuditScope, Catalogue, Channel, Credential,
-    CredentialKind, Details, KekCount, Lease, Media, NextGeneration, Page, Part, Recording,
-    RecordingQuery, RewrapJob, RewrapNote, RewrapState, RewrapStore, Role, SlotMac, Span, Tenant,
-    User,
+    CredentialKind, Details, FormerGeneration, KekCount, Lease, Media, NextGeneration, Page, Part,
+    Recording, RecordingQuery, RewrapJob, RewrapNote, RewrapState, RewrapStore, Role, SlotMac,
+    Span, Tenant, User,
 };
 pub use error::Error;
 pub use head::{Head, key_record_path, read_key_record};
 pub use ingest::{Ingest, Ingested, NewRecording, Wrap};
 pub use objects::{ObjectHandle, ObjectVersion, ObjectWriter, Objects};
 pub use recovery::{RecoveryKeys, RecoveryStatus};
-pub use rewrap::{By, DEFAULT_PER_SECOND, MAX_PER_SECOND, Rewrapper, lost_recordings};
+pub use rewrap::{By, DEFAULT_PER_SECOND, MAX_PER_SECOND, RewrapStats, Rewrapper, lost_recordings};
 pub use rotation::{DueRotation, RotationPeriod, RotationSchedule};
 pub use sqlite::SqliteCatalogue;

@@ -17,3 +17,15 @@ ALTER TABLE recording ADD COLUMN recovery TEXT;
 -- How many recordings need a KEK, and which; with or without which recovery key.
 DROP INDEX recording_kek;
 CREATE INDEX recording_kek ON recording (tenant, provider, kek, recovery);
+
+-- Generations that a recording had before, and the KEK that each was wrapped to: their key records
+-- are kept until that is retired, because a catalogue restored from a backup points to one of them.
+CREATE TABLE former_generation (
+    recording  INTEGER NOT NULL REFERENCES recording (position) ON DELETE CASCADE,
+    generation INTEGER NOT NULL,
+    tenant     INTEGER NOT NULL REFERENCES tenant (key),
+    provider   TEXT NOT NULL,
+    kek        TEXT NOT NULL,
+    PRIMARY KEY (recording, generation)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX former_generation_kek ON former_generation (tenant, provider, kek);

@@ -30,6 +30,20 @@ pub trait RewrapStore: Send + Sync {
     /// now, or the KEK was retired.
     async fn put_generation(&self, next: &NextGeneration) -> Result<bool, Error>;
 
+    /// The generations that a recording had before, newest first, but for generation 0 and those
+    /// that were forgotten: their key records are kept.
+    async fn former_generations(
+        &self,
+        tenant: &TenantId,
+        recording: &RecordingId,
+    ) -> Result<Vec<u32>, Error>;
+
+    /// Former generations, of any tenant, whose KEK was retired; at most `limit`.
+    async fn spent_generations(&self, limit: u32) -> Result<Vec<FormerGeneration>, Error>;
+
+    /// Forgets former generations whose key records are gone.
+    async fn forget_generations(&self, spent: &[FormerGeneration]) -> Result<(), Error>;
+
     /// What is known of the slots of a recording's parts.
     async fn slot_macs(
         &self,
@@ -127,6 +141,17 @@ pub struct NextGeneration {
     pub now_ms: u64,
 }
 
+/// A generation that a recording had before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerGeneration {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which recording.
+    pub recording: RecordingId,
+    /// Which generation of it.
+    pub generation: u32,
+}
+
 /// The end of an object's header slot, as it would be under a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotMac {
@@ -180,7 +205,7 @@ pub struct RewrapJob {
     pub done: u64,
     /// How many it could not move.
     pub failed: u64,
-    /// Some of those, and why.
+    /// Some of those, and the class of why.
     pub failures: Vec<(RecordingId, String)>,
     /// How many a second it takes on at most.
     pub per_second: u32,
@@ -190,7 +215,7 @@ pub struct RewrapJob {
     pub updated_ms: u64,
     /// When it ended.
     pub ended_ms: Option<u64>,
-    /// What holds it up, or went wrong last.
+    /// The class of what holds it up, or went wrong last.
     pub last_error: Option<String>,
     /// Which node holds it.
     pub owner: Option<String>,
@@ -216,8 +241,8 @@ pub struct RewrapNote {
     pub ended: Option<RewrapState>,
     /// How many it could not move.
     pub failed: u64,
-    /// Some of those.
+    /// Some of those, and the class of why: for anybody to read.
     pub failures: Vec<(RecordingId, String)>,
-    /// What holds it up, or went wrong last.
+    /// The class of what holds it up, or went wrong last.
     pub last_error: Option<String>,
 }

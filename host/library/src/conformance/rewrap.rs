@@ -8,7 +8,7 @@ use keyreel_keys::{Kek, Retirement};
 use super::{new_tenant, provider, recording, recording_id};
 use crate::Error;
 use crate::catalogue::{
-    Catalogue, KekCount, Lease, NextGeneration, RewrapNote, RewrapState, SlotMac,
+    Catalogue, FormerGeneration, KekCount, Lease, NextGeneration, RewrapNote, RewrapState, SlotMac,
 };
 
 fn next(tenant: &TenantId, id: &str, from: u32, to: u32, kek: &str) -> NextGeneration {
@@ -109,6 +109,52 @@ pub async fn generations(catalogue: Arc<dyn Catalogue>) {
     assert!(!catalogue.put_generation(&to_old).await.expect("put"));
     let to_new = next(&tenant, "r", 20, 21, "new");
     assert!(catalogue.put_generation(&to_new).await.expect("put"));
+
+    // What it was before is known until it is forgotten, and spent once its KEK is retired.
+    let former = async |of: &TenantId| {
+        let former = catalogue.former_generations(of, &recording_id("r")).await;
+        former.expect("former_generations")
+    };
+    assert_eq!(former(&tenant).await, [20, found.generation, 3]);
+    assert_eq!(
+        former(&other).await,
+        [0; 0],
+        "generation 0 has no key record"
+    );
+    let spent = async || {
+        let mut spent = catalogue.spent_generations(200).await.expect("spent");
+        spent.retain(|of| of.tenant == tenant);
+        spent
+    };
+    assert_eq!(spent().await, []);
+    let pair = Kek {
+        id: KekId::parse("pair/2").expect("a valid name"),
+        algorithm: "rsa-oaep-sha1".to_owned(),
+        public_key: Vec::new(),
+        sealed: Vec::new(),
+        attributes: Vec::new(),
+    };
+    let next_pair = Kek {
+        id: KekId::parse("pair/3").expect("a valid name"),
+        ..pair.clone()
+    };
+    for kek in [&pair, &next_pair] {
+        let put = catalogue.put_current_kek(&tenant, &lkm, kek, 0).await;
+        put.expect("put_current_kek");
+    }
+    assert_eq!(spent().await, []);
+    let retired = catalogue.retire_kek(&tenant, &lkm, &pair.id, 0).await;
+    assert_eq!(retired.expect("retire_kek"), Retirement::Retired);
+    let expected = FormerGeneration {
+        tenant: tenant.clone(),
+        recording: recording_id("r"),
+        generation: 20,
+    };
+    assert_eq!(spent().await, std::slice::from_ref(&expected));
+    let forgotten = catalogue.forget_generations(&[expected]).await;
+    forgotten.expect("forget_generations");
+    assert_eq!(spent().await, []);
+    assert_eq!(former(&tenant).await, [found.generation, 3]);
 }
 
 /// Which recordings need which KEK, without a gap or a repeat.
