@@ -231,7 +231,7 @@ export interface RewrapStatus {
   /* What it waits for, or what went wrong last. */
   lastError: string | null;
   /* The first of those that could not be moved. */
-  failures: { recording: string; reason: string }[];
+  failures: { recording: string; code: string; reason: string }[];
 }
 
 /* A tenant's recovery key; without one, all recordings lack it. */

@@ -42,6 +42,7 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
     ["keys.rewrap.stopped", "Re-wrap stopped"],
     ["keys.rewrap.ended", "Re-wrap ended"],
     ["key.rewrapped", "Recording re-wrapped"],
+    ["key.rewrap.failed", "Recording not re-wrapped"],
   ] },
   { group: "Signing in", actions: [
     ["session.created", "Signed in"],
