@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Opens a sealed recording without Keyreel, with the private key of the Local Key Manager that it was sealed for.
+"""Opens a sealed recording without Keyreel, by an RSA private key: of a Local Key Manager, or a recovery key.
 
     recover.py SEALED --key KEY.pem [--key MORE.pem …] [--key-record RECORD] --output FILE
 
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 MAGIC = b"\x89KRC\r\n\x1a\n"
 FIELDS = {1: "tenant", 2: "recording", 3: "part", 4: "content type", 5: "created"}
-# The wrap algorithms of Local Key Managers, by their number in a header: RSA-OAEP with this digest.
+# The wrap algorithms of RSA keys, by their number in a header: RSA-OAEP with this digest.
 DIGESTS = {0x0001: "sha256", 0x0010: "sha1"}
 
 

@@ -2,6 +2,9 @@
    What it does is checked through the API, with the tenants' own tokens. It leaves every recording
    playable. Not for: the server's own rules. */
 import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import {
   axe, call, demo, keysSettled, launch, open, openKeys, PHONE, press, program, screenshot, sidewaysScroll, signIn, withRole,
@@ -450,6 +453,51 @@ describe("a re-wrap, watched", () => {
   });
 });
 
+describe("the recovery key", () => {
+  test("set from its public half, shown with what lacks it, and removed; a private half is not sent", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "keyreel-recovery-"));
+    const made = program("recovery", "new", "--algorithm", "mlkem1024-p384", "--out", folder);
+    const half = (name) => readFileSync(made[name], "utf8");
+    const { context, page, faults } = await session(SWITCHING);
+    const words = page.locator("[data-testid=recovery-words]");
+    const sent = [];
+    page.on("request", (request) => { if (request.method() === "PUT") sent.push(request.postData()); });
+    assert.match(await words.textContent(), /There is none/);
+
+    await page.click("[data-testid=set-recovery]");
+    assert.match(await dialog(page).textContent(), /backups included/);
+    await page.fill("[data-testid=recovery-public-key]", half("privateKey"));
+    await confirm(page).click();
+    assert.match(await dialog(page).locator(".form-problem").textContent(), /was not sent/);
+    assert.equal(await page.inputValue("[data-testid=recovery-public-key]"), "");
+    assert.deepEqual(sent, []);
+    await page.fill("[data-testid=recovery-public-key]", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----");
+    await confirm(page).click();
+    assert.match(await dialog(page).locator("[data-testid=problem]").textContent(), /RSA public key/);
+    await page.fill("[data-testid=recovery-public-key]", half("publicKey"));
+    await screenshot(page, "keys-recovery-set");
+    await confirm(page).click();
+    await done(page);
+    assert.match(await toast(page), new RegExp(made.id));
+    assert.equal(await page.textContent("[data-testid=recovery-id]"), made.id);
+    const { recordings } = (await call(SWITCHING, "admin", "GET", `/api/v1/tenants/${SWITCHING}/keys/recovery`)).body;
+    assert.match(await words.textContent(), new RegExp(`^${recordings} recordings of ${recordings} lack it`));
+    assert.match(await page.textContent("[data-testid=part-rewrap]"), /change of the recovery key/);
+    assert.deepEqual(await axe(page), []);
+    await screenshot(page, "keys-recovery");
+
+    await page.click("[data-testid=remove-recovery]");
+    assert.match(await dialog(page).textContent(), /until they are re-wrapped/);
+    await confirm(page).click();
+    await done(page);
+    assert.match(await words.textContent(), /There is none/);
+    assert.equal((await call(SWITCHING, "admin", "GET", `/api/v1/tenants/${SWITCHING}/keys/recovery`)).body.key, null);
+    assert.deepEqual(faults, []);
+    await context.close();
+    rmSync(folder, { recursive: true });
+  });
+});
+
 describe("who may", () => {
   test("agents and supervisors see neither the link nor the page, and nothing is asked for them", async () => {
     for (const [role, links] of [["agent", ["Recordings"]], ["supervisor", ["Recordings", "Audit"]], ["admin", ["Recordings", "Encryption keys", "Audit"]]]) {
@@ -487,6 +535,7 @@ describe("who may", () => {
       ["GET", under], ["GET", `${under}/providers`], ["GET", `${under}/rewrap`], ["POST", `${under}/rewrap`, {}], ["DELETE", `${under}/rewrap`],
       ["POST", `${under}/policy`, { policy: "aes256" }], ["POST", `${under}/retire`, name], ["POST", `${under}/purge`],
       ["POST", `${under}/disable`, name], ["POST", `${under}/enable`, name],
+      ["GET", `${under}/recovery`], ["PUT", `${under}/recovery`, { publicKey: "x" }], ["DELETE", `${under}/recovery`],
       ["GET", `${v2}/keyconfigurations`], ["POST", `${v2}/keyconfigurations`, { keyConfigurationType: "Native" }],
       ["POST", `${v2}/keyconfigurations/validate`, { keyConfigurationType: "Native" }], ["GET", `${v2}/keyconfigurations/x`],
       ["PUT", `${v2}/keyconfigurations/x`, { keyConfigurationType: "Native" }], ["GET", `${v2}/recordingkeys`], ["POST", `${v2}/recordingkeys`, {}],

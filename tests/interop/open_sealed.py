@@ -4,6 +4,7 @@
     open_sealed.py FILE --dek-hex HEX              with the DEK itself
     open_sealed.py FILE --rsa-key KEY.pem          with the private KEK of an RSA-OAEP wrap
     open_sealed.py FILE --hpke-seed-hex HEX        with the KEM seed of an HPKE wrap
+    open_sealed.py FILE --mlkem-key KEY.pem        the same, from the private half that `keyreel recovery new` writes
 
 With --key-record FILE, the key record that a re-wrap left beside the file (`….key.<generation>`, the highest) stands for the
 file's own header. Plaintext goes to stdout. Exit status 0 means that all of it was verified; with any other, what
@@ -11,6 +12,7 @@ came out is a true beginning and no more.
 """
 
 import argparse
+import base64
 import hashlib
 import pathlib
 import sys
@@ -31,6 +33,7 @@ def main():
     key.add_argument("--dek-hex")
     key.add_argument("--rsa-key", help="PEM file")
     key.add_argument("--hpke-seed-hex")
+    key.add_argument("--mlkem-key", type=pathlib.Path, help="PEM file")
     arguments = arguments.parse_args()
 
     with open(arguments.file, "rb") as file:
@@ -51,6 +54,9 @@ def find_dek(arguments, header):
         with open(arguments.rsa_key, "rb") as pem:
             key = serialization.load_pem_private_key(pem.read(), password=None)
         return unwrap_rsa(header, key)
+    if arguments.mlkem_key:
+        lines = arguments.mlkem_key.read_text().splitlines()
+        return unwrap_hpke(header, hpke_key(base64.b64decode("".join(line for line in lines if not line.startswith("-----")))))
     return unwrap_hpke(header, hpke_key(bytes.fromhex(arguments.hpke_seed_hex)))
 
 
@@ -82,10 +88,13 @@ def unwrap_hpke(header, key):
     for recipient in header.recipients:
         if recipient["algorithm"] == "hpke-mlkem1024-p384":
             # The library's public call has no `aad` yet; this is the one that its own tests use.
-            return rust_openssl.hpke._decrypt_with_aad(
-                suite, recipient["wrapped_dek"], key, b"keyreel/v1 wrap", context
-            )
-    raise krc1.NotKrc1("no HPKE recipient")
+            try:
+                return rust_openssl.hpke._decrypt_with_aad(
+                    suite, recipient["wrapped_dek"], key, b"keyreel/v1 wrap", context
+                )
+            except InvalidTag:
+                continue
+    raise krc1.NotKrc1("this key opens none of its wrapped DEKs")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Recovery without Keyreel: examples/recovery/recover.py, `openssl` and PyPI `cryptography` open what Keyreel sealed for a
-Local Key Manager. The sealed files come from the API of a demo that is stopped before they are opened.
+Local Key Manager and for a recovery key; of an ML-KEM recovery key, tests/interop/open_sealed.py does. The sealed files come
+from the API of a demo that is stopped before they are opened.
 
     recovery.py KEYREEL             the program; prints one line a case and the counts
 """
@@ -14,10 +15,12 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 RECOVER = ROOT / "examples/recovery/recover.py"
+OPEN_SEALED = ROOT / "tests/interop/open_sealed.py"
 KEYREEL = sys.argv[1]
 TENANT = "riverside-insurance"
 
@@ -33,10 +36,10 @@ def demo(data, log):
         server.wait(30)
 
 
-def request(ready, path, data=None, kind="application/octet-stream"):
+def request(ready, path, data=None, kind="application/octet-stream", method=None):
     [tenant] = [tenant for tenant in ready["tenants"] if tenant["id"] == TENANT]
     headers = {"authorization": f"Bearer {tenant['admin_token']}", "content-type": kind}
-    asked = urllib.request.Request(ready["url"].rstrip("/") + path, data=data, headers=headers)
+    asked = urllib.request.Request(ready["url"].rstrip("/") + path, data=data, headers=headers, method=method)
     with urllib.request.urlopen(asked, timeout=60) as answer:
         return answer.read()
 
@@ -48,10 +51,59 @@ def wave(frames):
     return b"RIFF" + (4 + len(head) + len(data)).to_bytes(4, "little") + b"WAVE" + head + data
 
 
-def ask(ready, path, body=None):
+def ask(ready, path, body=None, method=None):
     """JSON in, JSON out."""
     data = None if body is None else json.dumps(body).encode()
-    return json.loads(request(ready, path, data, "application/json"))
+    return json.loads(request(ready, path, data, "application/json", method))
+
+
+def take_in(ready, plain):
+    path = "/api/v1/conversations/7f0f3c1e-52f0-4b6e-9a5e-3d7f5e1f0a01/recordings?media=call&contentType=audio/wav"
+    return json.loads(request(ready, path, plain))["id"]
+
+
+def forms(ready, recording):
+    """The sealed file with its header of today, as it lies in the store, and its key record if it has one."""
+    found = {}
+    for form in ("file", "stored", "key-record"):
+        try:
+            found[form] = request(ready, f"/api/v1/recordings/{recording}/sealed?form={form}")
+        except urllib.error.HTTPError as error:
+            assert (error.code, form) == (404, "key-record"), (error.code, form)
+    return found
+
+
+def move(ready):
+    """Runs a re-wrap to its end."""
+    status = ask(ready, f"/api/v1/tenants/{TENANT}/keys/rewrap", {"perSecond": 1000})
+    while status["state"] == "running":
+        time.sleep(0.2)
+        status = ask(ready, f"/api/v1/tenants/{TENANT}/keys/rewrap")
+    assert (status["state"], status["failed"]) == ("done", 0) and status["done"] > 0, status
+
+
+def set_recovery_key(ready, folder, algorithm):
+    """Made offline; Keyreel gets the public half. The private one."""
+    command = [KEYREEL, "recovery", "new", "--algorithm", algorithm, "--out", folder / "offline"]
+    made = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    body = {"publicKey": pathlib.Path(made["publicKey"]).read_text()}
+    status = ask(ready, f"/api/v1/tenants/{TENANT}/keys/recovery", body, "PUT")
+    assert status["key"]["id"] == made["id"], status
+    return pathlib.Path(made["privateKey"])
+
+
+def with_recovery_keys(ready, folder, older):
+    """Sealed forms and plaintext by the private half that opens them: an RSA key that an older recording follows to, then
+    ML-KEM in its place."""
+    rsa = set_recovery_key(ready, folder, "rsa-3072")
+    recording, plain = older
+    new = wave(20_000)
+    taken_in = take_in(ready, new)
+    move(ready)
+    by_rsa = [(forms(ready, taken_in), new), (forms(ready, recording), plain)]
+    mlkem = set_recovery_key(ready, folder, "mlkem1024-p384")
+    new = wave(20_001)
+    return (rsa, by_rsa), (mlkem, [(forms(ready, take_in(ready, new)), new)])
 
 
 def rewrap(ready, folder):
@@ -62,11 +114,7 @@ def rewrap(ready, folder):
     [configuration] = ask(ready, "/api/v2/recording/keyconfigurations")["entities"]
     key = {"configId": configuration["id"], "publicKey": pair["publicKey"], "keypairId": pair["keypairId"]}
     ask(ready, "/api/v2/recording/localkeys", key)
-    status = ask(ready, f"/api/v1/tenants/{TENANT}/keys/rewrap", {"perSecond": 1000})
-    while status["state"] == "running":
-        time.sleep(0.2)
-        status = ask(ready, f"/api/v1/tenants/{TENANT}/keys/rewrap")
-    assert (status["state"], status["failed"]) == ("done", 0) and status["done"] > 0, status
+    move(ready)
     return export(folder, data, pair["keypairId"])
 
 
@@ -83,10 +131,9 @@ def gather(folder):
     with open(folder / "demo.log", "w") as log, demo(folder / "data", log) as ready:
         for frames in (1, 8192, 300_000):
             plain = wave(frames)
-            path = "/api/v1/conversations/7f0f3c1e-52f0-4b6e-9a5e-3d7f5e1f0a01/recordings?media=call&contentType=audio/wav"
-            made = json.loads(request(ready, path, plain))
-            sealed[f"{frames} frames"] = (request(ready, f"/api/v1/recordings/{made['id']}/sealed"), plain)
-            rewrapped[made["id"]] = plain
+            made = take_in(ready, plain)
+            sealed[f"{frames} frames"] = (request(ready, f"/api/v1/recordings/{made}/sealed"), plain)
+            rewrapped[made] = plain
         samples = {}
         for file in (ROOT / "examples/quickstart" / TENANT).glob("*.json"):
             if not file.name.endswith(".transcript.json"):
@@ -100,12 +147,9 @@ def gather(folder):
         listing = subprocess.run([KEYREEL, "lkm", "pairs", "--data", data], capture_output=True, text=True, check=True)
         keys = [export(folder, data, json.loads(line)["keypairId"]) for line in listing.stdout.splitlines()]
         new = rewrap(ready, folder)
-        forms = ("file", "stored", "key-record")
-        after = {
-            recording: ([request(ready, f"/api/v1/recordings/{recording}/sealed?form={form}") for form in forms], plain)
-            for recording, plain in rewrapped.items()
-        }
-    return sealed, keys, after, new
+        after = {recording: (list(forms(ready, recording).values()), plain) for recording, plain in rewrapped.items()}
+        recovery = with_recovery_keys(ready, folder, next(iter(rewrapped.items())))
+    return sealed, keys, after, new, recovery
 
 
 def recover(folder, sealed, keys, record=None):
@@ -123,8 +167,16 @@ def recover(folder, sealed, keys, record=None):
     return run, output.read_bytes() if output.exists() else None
 
 
+def open_sealed(folder, sealed, key):
+    file = folder / "sealed.krc"
+    file.write_bytes(sealed)
+    command = [sys.executable, OPEN_SEALED, file, "--mlkem-key", key]
+    run = subprocess.run(command, capture_output=True, check=False, cwd=folder)
+    return run, run.stdout
+
+
 def cases(folder):
-    sealed, keys, after, new = gather(folder)
+    sealed, keys, after, new, ((rsa, by_rsa), (mlkem, by_mlkem)) = gather(folder)
     # The private half is gone from the disk: what opens is the exported key alone.
     subprocess.run(["rm", "-rf", folder / "data"], check=True)
     assert len(keys) >= 1
@@ -163,6 +215,33 @@ def cases(folder):
             assert run.returncode != 0 and found is None, at
 
     yield "another's key record, or a changed one, opens nothing", mixed
+
+    def recovered():
+        for found, plain in by_rsa:
+            ways = [(found["file"], None)]
+            if "key-record" in found:
+                ways.append((found["stored"], found["key-record"]))
+            for sealed_file, record in ways:
+                run, opened = recover(folder, sealed_file, [rsa], record)
+                assert run.returncode == 0, run.stderr
+                assert opened == plain
+        assert any("key-record" in found for found, _ in by_rsa)
+        for found, _ in by_mlkem:
+            run, opened = recover(folder, found["file"], [rsa])
+            assert run.returncode == 1 and opened is None and "none of these keys" in run.stderr, run.stderr
+
+    yield "the recovery key alone opens what was sealed for it, and nothing from after it was replaced", recovered
+
+    def recovered_by_mlkem():
+        for found, plain in by_mlkem:
+            run, opened = open_sealed(folder, found["file"], mlkem)
+            assert run.returncode == 0, run.stderr
+            assert opened == plain
+        for found, _ in by_rsa:
+            run, opened = open_sealed(folder, found["file"], mlkem)
+            assert run.returncode == 1 and not opened, run.stderr
+
+    yield "so does an ML-KEM recovery key", recovered_by_mlkem
 
     file, _ = next(iter(sealed.values()))
 

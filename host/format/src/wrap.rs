@@ -23,6 +23,17 @@ use crate::{Error, RecordingId, TenantId};
 /// The smallest RSA modulus that a KEK may have, in bits: 128-bit strength (NIST SP 800-57).
 pub const MIN_RSA_BITS: usize = 3072;
 
+/// How long the modulus of a new RSA key pair is.
+#[cfg(feature = "host")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RsaModulus {
+    /// 3072 bits: 128-bit strength, as all RSA key pairs that Keyreel makes for itself.
+    Bits3072,
+    /// 4096 bits: not much stronger (NIST SP 800-57 part 1 names nothing between 3072 and 7680),
+    /// for those who are told to have it.
+    Bits4096,
+}
+
 /// How a DEK is wrapped. The numbers stand in headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -156,14 +167,22 @@ impl PrivateKey {
     /// # Errors
     /// The library failed.
     pub fn generate(algorithm: WrapAlgorithm) -> Result<Self, Error> {
-        Ok(Self(match algorithm {
+        match algorithm {
             WrapAlgorithm::RsaOaepSha256 | WrapAlgorithm::RsaOaepSha1 => {
-                Private::Rsa(rsa::PrivateKey::generate()?)
+                Self::generate_rsa(RsaModulus::Bits3072)
             }
             WrapAlgorithm::HpkeMlkem1024P384 => {
-                Private::Hpke(Box::new(hpke::PrivateKey::generate()?))
+                Ok(Self(Private::Hpke(Box::new(hpke::PrivateKey::generate()?))))
             }
-        }))
+        }
+    }
+
+    /// A new RSA key pair.
+    ///
+    /// # Errors
+    /// The library failed.
+    pub fn generate_rsa(modulus: RsaModulus) -> Result<Self, Error> {
+        Ok(Self(Private::Rsa(rsa::PrivateKey::generate(modulus)?)))
     }
 
     /// An RSA private key, PKCS#8 DER, of 3072 bits or more.

@@ -118,6 +118,16 @@ pub(crate) async fn catalogue(config: &Config) -> anyhow::Result<Arc<dyn Catalog
     Ok(Arc::new(sqlite(config).await?))
 }
 
+/// The catalogue alone, for commands that change something on record and need no keys.
+///
+/// # Errors
+/// It cannot be opened, or the keystore, which has what signs the record, cannot.
+pub(crate) async fn signed_catalogue(config: &Config) -> anyhow::Result<Arc<dyn Catalogue>> {
+    let catalogue = sqlite(config).await?;
+    catalogue.sign_audit_with(audit_key(&keystore(config)?)?);
+    Ok(Arc::new(catalogue))
+}
+
 /// The catalogue, with what only this backend has.
 ///
 /// # Errors

@@ -1,7 +1,9 @@
 //! `keyreel inspect` and `keyreel open`: one sealed file, no server, no keystore.
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use bytes::BytesMut;
 use keyreel_format::{
     BODY_PREFIX_LEN, CiphertextLen, Dek, Header, Reader, SealedSpan, UnverifiedHeader,
 };
+use keyreel_keys::{InvalidRecoveryPair, RecoveryPair};
 use zeroize::Zeroizing;
 
 use crate::output::{self, Usage};
@@ -36,11 +39,15 @@ pub(crate) struct OpenArgs {
     /// The sealed file.
     file: PathBuf,
     /// The data encryption key: 64 hexadecimal digits.
-    #[arg(long, value_name = "HEX", required_unless_present = "dek_file")]
+    #[arg(long, value_name = "HEX", required_unless_present_any = ["dek_file", "recovery_key"])]
     dek_hex: Option<String>,
     /// A file that holds those digits: other users of this machine see command lines.
     #[arg(long, value_name = "FILE", conflicts_with = "dek_hex")]
     dek_file: Option<PathBuf>,
+    /// The private half of the tenant's recovery key, PEM. Of the key records beside the file the
+    /// highest that it opens is taken, else the file's own header.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dek_hex", "dek_file"])]
+    recovery_key: Option<PathBuf>,
     /// The key record that a re-wrap left beside it (`….key.<generation>`, the highest): it stands
     /// for the file's own header.
     #[arg(long, value_name = "FILE")]
@@ -92,12 +99,19 @@ pub(crate) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
 }
 
 pub(crate) fn open(args: &OpenArgs) -> anyhow::Result<()> {
-    let dek = dek(args)?;
+    let (sealed, dek) = match &args.recovery_key {
+        Some(key) => recovered(args, key)?,
+        None => {
+            let dek = dek(args)?;
+            let record = args.key_record.as_deref();
+            (Sealed::open(&args.file, record)?, dek)
+        }
+    };
     let Sealed {
         mut file,
         header,
         object_len,
-    } = Sealed::open(&args.file, args.key_record.as_deref())?;
+    } = sealed;
     let slot_len = header.slot_len();
     let failed = || {
         format!(
@@ -145,6 +159,62 @@ pub(crate) fn open(args: &OpenArgs) -> anyhow::Result<()> {
             Err(error)
         }
     }
+}
+
+/// A sealed file with the header that a recovery key opens, and its DEK.
+fn recovered(args: &OpenArgs, key: &Path) -> anyhow::Result<(Sealed, Dek)> {
+    let told = |error: &dyn std::fmt::Display| Usage::new(format!("{}: {error}", key.display()));
+    let pem = std::fs::read_to_string(key).map_err(|error| told(&error))?;
+    let pair = RecoveryPair::from_pem(&Zeroizing::new(pem)).map_err(|error| told(&error))?;
+    let mut sealed = Sealed::open(&args.file, args.key_record.as_deref())?;
+    let mut headers = Vec::new();
+    if args.key_record.is_none() {
+        for record in records_beside(&args.file)? {
+            match in_place_of(&sealed.header, &record) {
+                Ok(header) => headers.push(header),
+                Err(error) => output::note(&format!("passed over: {error:#}")),
+            }
+        }
+    }
+    headers.push(sealed.header.clone());
+    let mut refusals = Vec::new();
+    for header in headers {
+        match pair.unwrap(&header) {
+            Ok(dek) => {
+                sealed.header = header;
+                return Ok((sealed, dek));
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    // Of a header that names the key, what was wrong says more.
+    let is_named = |refusal: &InvalidRecoveryPair| {
+        !matches!(refusal, InvalidRecoveryPair::NotARecipient { .. })
+    };
+    let at = refusals.iter().position(is_named).unwrap_or(0);
+    Err(anyhow::Error::from(refusals.swap_remove(at)).context(args.file.display().to_string()))
+}
+
+/// The key records beside a file, highest first.
+fn records_beside(file: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let told = || file.display().to_string();
+    let mut prefix = file.file_name().with_context(told)?.to_owned();
+    prefix.push(".key.");
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(told)? {
+        let path = entry.with_context(told)?.path();
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let generation = name
+            .strip_prefix(prefix.as_bytes())
+            .and_then(|digits| str::from_utf8(digits).ok()?.parse::<u32>().ok());
+        found.extend(generation.map(|generation| (generation, path)));
+    }
+    found.sort_by_key(|(generation, _)| Reverse(*generation));
+    Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
 /// A sealed file and its header.
@@ -250,7 +320,9 @@ fn dek(args: &OpenArgs) -> anyhow::Result<Dek> {
             std::fs::read_to_string(path)
                 .map_err(|source| Usage::new(format!("{}: {source}", path.display())))?,
         ),
-        (None, None) => return Err(Usage::new("give --dek-hex or --dek-file").into()),
+        (None, None) => {
+            return Err(Usage::new("give --dek-hex, --dek-file or --recovery-key").into());
+        }
     };
     let mut bytes = Zeroizing::new([0; Dek::LEN]);
     hex::decode_to_slice(digits.trim(), &mut *bytes).map_err(|_| {

@@ -3,6 +3,7 @@
 //! Not for: registering a key service by hand: that is the API's, and the pages'.
 
 mod apply;
+mod recovery;
 mod rewrap;
 mod shred;
 
@@ -43,6 +44,9 @@ pub(crate) enum Command {
     Certificate(shred::CertificateCommand),
     /// Makes tenants' policies, key services, key pairs and rotation schedules what a file says.
     Apply(apply::ApplyArgs),
+    /// A tenant's recovery key: set, show, remove.
+    #[command(subcommand)]
+    Recovery(recovery::Command),
 }
 
 #[derive(clap::Args)]
@@ -154,6 +158,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Destructions(args) => shred::destructions(args).await,
         Command::Certificate(command) => shred::certificate(command).await,
         Command::Apply(args) => apply::apply(args).await,
+        Command::Recovery(command) => recovery::run(command).await,
     }
 }
 

@@ -1,9 +1,7 @@
 //! `keyreel lkm …`: a Local Key Manager for customers who want one, run on their own machine.
 //! Not for: what it does (see the crate `keyreel-lkm`), and nothing of the rest of Keyreel.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +16,7 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::config::Log;
+use crate::new_file::{self, For};
 use crate::output::{self, Usage};
 use crate::serve;
 
@@ -326,16 +325,7 @@ async fn serve(args: Serve) -> anyhow::Result<()> {
 fn export(args: &ExportPair) -> anyhow::Result<()> {
     let pem = args.data.open()?.export_pair(args.id)?;
     let file = &args.output;
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .and_then(|mut open| {
-            open.write_all(pem.as_bytes())?;
-            open.sync_all()
-        })
-        .map_err(|source| Usage::new(format!("{}: {source}", file.display())))?;
+    new_file::write(file, pem.as_bytes(), For::Owner)?;
     output::note(&format!("wrote the private key to {}", file.display()));
     Ok(())
 }

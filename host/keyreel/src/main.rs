@@ -12,8 +12,10 @@ mod import;
 mod keys;
 mod keystore;
 mod lkm;
+mod new_file;
 mod output;
 mod providers;
+mod recovery;
 mod serve;
 mod settings;
 
@@ -44,7 +46,7 @@ enum Command {
     Import(import::Args),
     /// Shows a sealed file's header. Needs no key.
     Inspect(file::InspectArgs),
-    /// Opens a sealed file with its DEK. Needs no server.
+    /// Opens a sealed file with its DEK, or with a recovery key. Needs no server.
     Open(file::OpenArgs),
     /// Tenants: add, list.
     #[command(subcommand)]
@@ -58,9 +60,12 @@ enum Command {
     /// The audit log: tail, verify, export, checkpoint, key, resume.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// A tenant's keys: list, rotate, schedule, rewrap, retire, apply.
+    /// A tenant's keys: list, rotate, schedule, rewrap, retire, recovery, shred, apply.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Recovery keys, offline: new.
+    #[command(subcommand)]
+    Recovery(recovery::Command),
     /// The keystore: init.
     #[command(subcommand)]
     Keystore(keystore::Command),
@@ -114,6 +119,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Open(args) => file::open(&args),
         Command::Config(command) => config::run(&command),
         Command::Keystore(command) => keystore::run(&command),
+        Command::Recovery(command) => recovery::run(&command),
         Command::Lkm(command) => lkm::run(command),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Serve(args) => block_on(serve::run(args)),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use keyreel_keys::{KeyProvider, KeyringSettings, ProviderId};
+use keyreel_keys::{KeyProvider, KeyringSettings, ProviderId, RECOVERY};
 use keyreel_sandbox::{
     AwsSigner, Egress, Grants, OriginGrant, PluginProvider, Roots, Sandbox, Tls, TlsVersion,
 };
@@ -241,6 +241,9 @@ fn vendor<'a>(
         (Some(_), ..) => {
             anyhow::bail!("it is built in: neither `component` nor `sha256` belong here")
         }
+        (None, ..) if id == RECOVERY => {
+            anyhow::bail!("headers name recovery keys by this id: a plugin needs another")
+        }
         (None, Some(path), Some(digits)) => {
             let mut sha256 = [0; 32];
             hex::decode_to_slice(digits.trim(), &mut sha256)
@@ -355,6 +358,10 @@ mod tests {
                 "needs `component`",
             ),
             ("[acme]\ncomponent = 'x.wasm'", "needs `component`"),
+            (
+                "[recovery]\ncomponent = 'x.wasm'\nsha256 = 'abc'",
+                "[providers.recovery] headers name recovery keys by this id",
+            ),
             (
                 "[acme]\ncomponent = 'x.wasm'\nsha256 = 'abc'",
                 "64 hexadecimal digits",

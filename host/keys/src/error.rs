@@ -117,6 +117,17 @@ pub enum KeyError {
         /// The tenant.
         tenant: TenantId,
     },
+    /// The tenant's recovery key does not keep what the policy promises.
+    #[error(
+        "the recovery key of tenant {tenant} is an RSA key, of 128-bit strength, which policy {policy} \
+         does not take: set an MLKEM1024-P384 one first, or remove it"
+    )]
+    RecoveryTooWeak {
+        /// The tenant.
+        tenant: TenantId,
+        /// The policy.
+        policy: &'static str,
+    },
     /// The provider makes no KEKs: its keys are made by their owner and registered.
     #[error("the key provider {provider} does not make KEKs")]
     CannotMint {
@@ -177,6 +188,7 @@ impl KeyError {
             | Self::KekInUse { .. }
             | Self::KekCurrent { .. }
             | Self::CannotMint { .. }
+            | Self::RecoveryTooWeak { .. }
             | Self::TrialFailed { .. }
             | Self::Wrap { .. } => ErrorClass::Config,
             Self::Busy { .. } => ErrorClass::Throttled,

@@ -5,6 +5,7 @@ use keyreel_format::{KekId, ProviderId, TenantId};
 
 use crate::configuration::KeyConfiguration;
 use crate::provider::Attributes;
+use crate::recovery::RecoveryKey;
 
 /// Which algorithms a tenant's keys use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -178,7 +179,7 @@ pub trait KekStore: Send + Sync {
     /// Adds `kek`, of the same provider as the former one, and makes it the current one; as
     /// [`KekStore::put_current_kek`], and the tenant's policy becomes the new one in the same
     /// transaction. `false`, and nothing has changed, where the tenant's newest KEK, its state or
-    /// the tenant's policy is not what it was.
+    /// the tenant's policy is not what it was, or its recovery key does not suit the new policy.
     async fn succeed_kek(
         &self,
         tenant: &TenantId,
@@ -206,6 +207,21 @@ pub trait KekStore: Send + Sync {
         id: &KekId,
         recordings: u64,
     ) -> Result<Retirement, StoreError>;
+
+    /// The tenant's recovery key: what DEKs are wrapped to besides the current KEK. `None`: nothing.
+    async fn recovery_key(&self, tenant: &TenantId) -> Result<Option<RecoveryKey>, StoreError>;
+
+    /// Makes `key` the tenant's recovery key in place of the former one. `false`, and nothing has
+    /// changed, where the tenant's policy is another than the one that the key was held against.
+    async fn put_recovery_key(
+        &self,
+        tenant: &TenantId,
+        key: &RecoveryKey,
+        policy: Policy,
+    ) -> Result<bool, StoreError>;
+
+    /// Leaves the tenant without a recovery key; whether it had one. What was wrapped to it stays so.
+    async fn remove_recovery_key(&self, tenant: &TenantId) -> Result<bool, StoreError>;
 
     /// The sealed key that `provider` keeps for `tenant` under `name`.
     async fn sealed_key(

@@ -16,10 +16,12 @@ mod keyring;
 mod keystore;
 mod metadata;
 mod observer;
+pub mod pem;
 pub mod private_file;
 mod provider;
 mod public_key;
 mod purge;
+mod recovery;
 mod registration;
 mod secret_cache;
 mod settings;
@@ -51,6 +53,9 @@ pub use provider::{
 };
 pub use public_key::{InvalidPublicKey, rsa_public_key};
 pub use purge::PurgeWatch;
+pub use recovery::{
+    InvalidRecoveryKey, InvalidRecoveryPair, RECOVERY, RecoveryKey, RecoveryPair, RecoveryPairKind,
+};
 pub use registration::{NewConfiguration, OwnersKey, Registered, Registrar, RegistrationError};
 pub use settings::{DekTtl, GateSettings, InvalidDekTtl, KeyringSettings};
 pub use stats::{KeyringStats, UnwrapStats};

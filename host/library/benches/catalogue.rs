@@ -154,6 +154,7 @@ fn recording(tenants: &[TenantId], index: u64) -> Outcome<Recording> {
         .parse()?,
         kek: KekId::parse("kek/1")?,
         wrap_algorithm: "rsa-oaep-sha256".to_owned(),
+        recovery: None,
         generation: 0,
         parts: vec![part("media")?, part("waveform")?, part("transcript")?],
         details: Details {

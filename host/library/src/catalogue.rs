@@ -21,7 +21,8 @@ pub use destruction::{
     DestructionStore, Doomed, DoomedKey,
 };
 pub use rewrap::{
-    KekCount, Lease, NextGeneration, RewrapJob, RewrapNote, RewrapState, RewrapStore, SlotMac,
+    FormerGeneration, KekCount, Lease, NextGeneration, RewrapJob, RewrapNote, RewrapState,
+    RewrapStore, SlotMac,
 };
 
 /// Everything the server asks of a database.
@@ -158,6 +159,8 @@ pub struct Recording {
     pub kek: KekId,
     /// That wrap algorithm's name.
     pub wrap_algorithm: String,
+    /// The recovery key that its current generation is wrapped to as well, if any.
+    pub recovery: Option<KekId>,
     /// Counts re-wraps; 0 at first.
     pub generation: u32,
     /// Its sealed objects; "media" first.

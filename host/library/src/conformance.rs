@@ -16,6 +16,7 @@ mod accounts;
 mod audit;
 mod keys;
 mod recordings;
+mod recovery;
 mod rewrap;
 mod rotation;
 
@@ -30,6 +31,7 @@ pub use accounts::{accounts, credentials, roles_are_added};
 pub use audit::{audit_chain, audit_log, audit_pages, concurrent_appends};
 pub use keys::{keks, key_configurations, registrations, retired_keks, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
+pub use recovery::recovery_keys;
 pub use rewrap::{generations, recordings_of_keks, rewrap_jobs};
 pub use rotation::{concurrent_claims, kek_successions, rotation_schedules};
 
@@ -46,6 +48,7 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     rotation_schedules(catalogue.clone()).await;
     concurrent_claims(catalogue.clone()).await;
     retired_keks(catalogue.clone()).await;
+    recovery_keys(catalogue.clone()).await;
     generations(catalogue.clone()).await;
     recordings_of_keks(catalogue.clone()).await;
     rewrap_jobs(catalogue.clone()).await;
@@ -112,6 +115,7 @@ fn recording(tenant: &TenantId, id: &str, start_ms: u64) -> Recording {
         provider: provider("managed"),
         kek: KekId::parse("kek/1").expect("a valid name"),
         wrap_algorithm: "rsa-oaep-sha256".to_owned(),
+        recovery: None,
         generation: 3,
         parts: vec![
             part("media", "audio/ogg; codecs=opus"),

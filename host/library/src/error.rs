@@ -1,6 +1,6 @@
 //! What can go wrong in the library.
 
-use keyreel_keys::MetadataError;
+use keyreel_keys::{InvalidRecoveryKey, MetadataError};
 
 /// The library failed.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +132,13 @@ pub enum Error {
         path: String,
         /// What differs.
         reason: String,
+    },
+    /// It is no public key that may be a recovery key.
+    #[error("the recovery key: {source}")]
+    RecoveryKey {
+        /// Why.
+        #[from]
+        source: InvalidRecoveryKey,
     },
     /// The DEK could not be wrapped.
     #[error("cannot wrap the recording's key: {source}")]

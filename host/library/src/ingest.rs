@@ -245,6 +245,7 @@ impl Ingest {
             provider: wrapped.provider.clone(),
             kek: wrapped.kek.clone(),
             wrap_algorithm: wrapped.algorithm.name().to_owned(),
+            recovery: wrapped.recovery.clone(),
             generation: 0,
             parts,
             details: new.details.clone(),

@@ -1,5 +1,5 @@
-//! Re-wraps: a tenant's recordings moved from old KEKs to the current one. Their bodies are not
-//! touched: beside each object a small key record is written, then the catalogue moves to it.
+//! Re-wraps: a tenant's recordings moved from old KEKs to the current one, and to its recovery key,
+//! or away from a former one. Their bodies are not touched: beside each object a small key record is written, then the catalogue moves to it.
 //!
 //! ```text
 //! start ─▶ a row in the catalogue ─▶ whichever node claims it walks the recordings (`job`)
@@ -15,17 +15,19 @@ mod recording;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyreel_format::{KekId, ProviderId, TenantId};
-use keyreel_keys::{Asker, Clock, KekRecord, KekState, KeyError, Keyring};
+use keyreel_keys::{Asker, Clock, KekRecord, KeyError, Keyring};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::catalogue::{AuditEvent, Catalogue, KekCount, Lease, RewrapJob};
+use crate::recovery::openable;
 use crate::{Error, Objects};
 
 /// How many recordings a second are taken on where nothing else is said.
@@ -37,6 +39,10 @@ pub const MAX_PER_SECOND: u32 = 10_000;
 const LEASE: Duration = Duration::from_secs(15);
 /// How often a node looks for jobs that nobody holds.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often a node looks for what retired KEKs left.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// So many generations are read from the catalogue at once.
+const SWEPT_AT_ONCE: u32 = 200;
 
 /// How many recordings somebody confirms to lose with a KEK: "lose N recordings". `None`: anything
 /// else.
@@ -94,8 +100,27 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Names this process in the catalogue.
     owner: String,
-    /// Whose jobs run here.
-    running: Mutex<HashSet<TenantId>>,
+    /// Whose jobs run here, and how many recordings each has left.
+    running: Mutex<HashMap<TenantId, u64>>,
+    counts: Counts,
+}
+
+/// Since this process started.
+#[derive(Default)]
+struct Counts {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// What re-wraps did in this process since it started, and what is before them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RewrapStats {
+    /// Recordings that were moved.
+    pub done: u64,
+    /// Recordings that could not be moved.
+    pub failed: u64,
+    /// Recordings that the jobs running here have left.
+    pub remaining: u64,
 }
 
 impl Rewrapper {
@@ -114,6 +139,7 @@ impl Rewrapper {
             clock,
             owner: Uuid::new_v4().to_string(),
             running: Mutex::default(),
+            counts: Counts::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -137,7 +163,7 @@ impl Rewrapper {
             .or_else(|| before.map(|job| job.per_second))
             .unwrap_or(DEFAULT_PER_SECOND)
             .clamp(1, MAX_PER_SECOND);
-        let (_, old) = inner.old_keks(tenant).await?;
+        let (_, old) = inner.to_move(tenant).await?;
         let left = old.iter().map(|count| count.recordings).sum();
         let mut event = inner.event("keys.rewrap.started", tenant, by);
         let fields = &mut event.fields;
@@ -240,8 +266,54 @@ impl Rewrapper {
         job::run(inner, tenant, job).await.map(Some)
     }
 
-    /// Takes up whatever jobs nobody holds, of any tenant, for as long as it is polled.
+    /// What it did and has before it.
+    #[must_use]
+    pub fn stats(&self) -> RewrapStats {
+        let inner = &self.inner;
+        let running = inner.running.lock().unwrap_or_else(PoisonError::into_inner);
+        RewrapStats {
+            done: inner.counts.done.load(Ordering::Relaxed),
+            failed: inner.counts.failed.load(Ordering::Relaxed),
+            remaining: running.values().sum(),
+        }
+    }
+
+    /// Takes up whatever jobs nobody holds, of any tenant, and removes what retired KEKs left, for as
+    /// long as it is polled.
     pub async fn work(&self) {
+        let sweeping = async {
+            loop {
+                if let Err(error) = self.sweep().await {
+                    tracing::warn!(%error, "key records of retired keys were left");
+                }
+                tokio::time::sleep(SWEEP_EVERY).await;
+            }
+        };
+        tokio::join!(self.take_up(), sweeping);
+    }
+
+    /// Removes the key records of former generations whose KEK was retired: no KEK opens them. How
+    /// many generations it removed.
+    ///
+    /// # Errors
+    /// [`Error::Backend`], [`Error::Object`]; what is left is left for the next time.
+    pub async fn sweep(&self) -> Result<usize, Error> {
+        let inner = &self.inner;
+        let mut removed = 0;
+        loop {
+            let spent = inner.catalogue.spent_generations(SWEPT_AT_ONCE).await?;
+            if spent.is_empty() {
+                return Ok(removed);
+            }
+            for of in &spent {
+                inner.remove_former(of).await?;
+            }
+            inner.catalogue.forget_generations(&spent).await?;
+            removed += spent.len();
+        }
+    }
+
+    async fn take_up(&self) {
         let mut jobs = JoinSet::new();
         loop {
             match self.inner.to_claim().await {
@@ -267,8 +339,16 @@ impl Inner {
     async fn to_claim(&self) -> Result<Vec<TenantId>, Error> {
         let mut tenants = self.catalogue.rewraps_to_claim(self.clock.now_ms()).await?;
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants.retain(|tenant| !running.contains(tenant));
+        tenants.retain(|tenant| !running.contains_key(tenant));
         Ok(tenants)
+    }
+
+    /// Takes down how much a job has left.
+    fn remaining(&self, tenant: &TenantId, job: &RewrapJob) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(remaining) = running.get_mut(tenant) {
+            *remaining = job.total.saturating_sub(job.done + job.failed);
+        }
     }
 
     fn lease(&self) -> Lease {
@@ -281,27 +361,18 @@ impl Inner {
         }
     }
 
-    /// The KEK that recordings are moved to, and those that some still need. What was lost with a
-    /// KEK that was retired is nobody's to move.
-    async fn old_keks(
-        &self,
-        tenant: &TenantId,
-    ) -> Result<((ProviderId, KekId), Vec<KekCount>), Error> {
+    /// What recordings are wrapped to from now on, and which are not.
+    async fn to_move(&self, tenant: &TenantId) -> Result<(Target, Vec<KekCount>), Error> {
         let current = self.keyring.current_kek(tenant).await.map_err(wrap_error)?;
-        let mut counts = self.catalogue.recordings_by_kek(tenant).await?;
-        let keks = self.catalogue.keks(tenant).await;
-        let keks = keks.map_err(|error| Error::Backend {
-            source: Box::new(error),
-        })?;
-        counts.retain(|count| {
-            let is_it = |record: &&KekRecord| {
-                record.provider == count.provider && record.kek.id == count.kek
-            };
-            let state = keks.iter().find(is_it).map(|record| record.state);
-            (&count.provider, &count.kek) != (&current.0, &current.1)
-                && state != Some(KekState::Retired)
-        });
-        Ok((current, counts))
+        let recovery = self.keyring.recovery_key(tenant).await;
+        let target = Target {
+            provider: current.0,
+            kek: current.1,
+            recovery: recovery.map_err(wrap_error)?.map(|key| key.id),
+        };
+        let mut counts = openable(&*self.catalogue, tenant).await?;
+        counts.retain(|count| !target.is_of(count));
+        Ok((target, counts))
     }
 
     fn event(&self, action: &str, tenant: &TenantId, by: &By) -> AuditEvent {
@@ -309,6 +380,23 @@ impl Inner {
         event.tenant = Some(tenant.clone());
         event.fields = by.fields();
         event
+    }
+}
+
+/// What recordings are moved to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    provider: ProviderId,
+    kek: KekId,
+    /// The recovery key that they are wrapped to as well.
+    recovery: Option<KekId>,
+}
+
+impl Target {
+    /// Whether they are there already.
+    fn is_of(&self, count: &KekCount) -> bool {
+        (&self.provider, &self.kek, &self.recovery)
+            == (&count.provider, &count.kek, &count.recovery)
     }
 }
 
@@ -321,7 +409,11 @@ struct Here<'a> {
 impl<'a> Here<'a> {
     fn enter(inner: &'a Inner, tenant: &TenantId) -> Option<Self> {
         let mut running = inner.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.insert(tenant.clone()).then(|| Self {
+        if running.contains_key(tenant) {
+            return None;
+        }
+        running.insert(tenant.clone(), 0);
+        Some(Self {
             inner,
             tenant: tenant.clone(),
         })

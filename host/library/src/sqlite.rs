@@ -8,6 +8,7 @@ mod cursor;
 mod destruction;
 mod keks;
 mod recordings;
+mod recovery;
 mod rewrap;
 mod rotation;
 mod search;
@@ -429,6 +430,13 @@ fn policy_from(name: &str) -> Option<Policy> {
 fn parsed<T: std::str::FromStr>(row: &SqliteRow, column: &str) -> Result<T, Error> {
     let text: &str = row.try_get(column).map_err(backend)?;
     text.parse().map_err(|_| Error::damaged(column))
+}
+
+/// As [`parsed`], of a column that may be NULL.
+fn optional<T: std::str::FromStr>(row: &SqliteRow, column: &str) -> Result<Option<T>, Error> {
+    let text: Option<&str> = row.try_get(column).map_err(backend)?;
+    let parsed = text.map(|text| text.parse().map_err(|_| Error::damaged(column)));
+    parsed.transpose()
 }
 
 fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, Error> {

@@ -99,7 +99,8 @@ async fn in_time(check: impl Future<Output = Result<(), String>>) -> Result<(), 
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let text = admin.app.metrics().text(admin.app.keyring());
+    let app = &admin.app;
+    let text = app.metrics().text(app.keyring(), app.rewrapper().stats());
     let mut response = text.into_response();
     response.headers_mut().insert(
         header::CONTENT_TYPE,

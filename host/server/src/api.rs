@@ -29,6 +29,7 @@ use crate::state::App;
 pub(crate) use extract::{Id, JsonBody, Query, Whose};
 pub(crate) use ingest::Places;
 pub(crate) use keys::Keys;
+pub use keys::recovery::RecoveryKeyStatus;
 pub(crate) use model::time;
 pub(crate) use playback::{media_file_name, part_kind};
 
@@ -117,6 +118,11 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(keys::destruction::cancel))
         .routes(routes!(keys::destruction::resume))
         .routes(routes!(keys::destruction::certificate))
+        .routes(routes!(
+            keys::recovery::show,
+            keys::recovery::set,
+            keys::recovery::remove
+        ))
 }
 
 #[derive(utoipa::OpenApi)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::Method;
 use keyreel_keys::{Keyring, KeyringStats};
+use keyreel_library::RewrapStats;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -171,10 +172,11 @@ impl Metrics {
         self.rotations.get_or_create(&labels).inc();
     }
 
-    /// Everything, as text, with the keyring's counters.
-    pub(crate) fn text(&self, keyring: &Keyring) -> String {
+    /// Everything, as text, with the keyring's counters and the re-wraps'.
+    pub(crate) fn text(&self, keyring: &Keyring, rewraps: RewrapStats) -> String {
         let mut text = String::new();
         write_keyring(&mut text, &keyring.stats());
+        write_rewraps(&mut text, rewraps);
         // Encoding into a string fails only where formatting does.
         let _ = encode(&mut text, &self.registry);
         text
@@ -198,6 +200,25 @@ fn known(method: &Method) -> &'static str {
 fn histogram() -> Histogram {
     // 0.5 ms to 16 s.
     Histogram::new(exponential_buckets(0.0005, 2.0, 16))
+}
+
+/// Re-wraps count for themselves too: they may run where no server is.
+fn write_rewraps(out: &mut String, stats: RewrapStats) {
+    let RewrapStats {
+        done,
+        failed,
+        remaining,
+    } = stats;
+    let _ = write!(
+        out,
+        "# HELP keyreel_rewrapped_recordings Recordings that re-wraps moved, or could not.\n\
+         # TYPE keyreel_rewrapped_recordings counter\n\
+         keyreel_rewrapped_recordings_total{{outcome=\"ok\"}} {done}\n\
+         keyreel_rewrapped_recordings_total{{outcome=\"failed\"}} {failed}\n\
+         # HELP keyreel_rewrap_remaining Recordings that re-wraps running here have left.\n\
+         # TYPE keyreel_rewrap_remaining gauge\n\
+         keyreel_rewrap_remaining {remaining}\n"
+    );
 }
 
 /// The keyring counts for itself; its numbers are copied when somebody asks.

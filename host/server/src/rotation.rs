@@ -19,6 +19,7 @@ use crate::metrics::{Metrics, Trigger};
 use crate::problem::Problem;
 
 pub(crate) use scheduler::run;
+pub(crate) use view::strength_bits;
 pub use view::{KeyRotationSchedule, KeyVersion, TenantKeys, key_versions};
 
 /// Changes KEKs and their schedules. Cheap to clone.

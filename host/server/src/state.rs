@@ -8,7 +8,7 @@ use std::time::Duration;
 use keyreel_format::{ProviderId, RecordingId, TenantId};
 use keyreel_keys::{Clock, Keyring, ProviderDescription};
 use keyreel_library::destruction::{Destroyer, DestroyerParts};
-use keyreel_library::{Catalogue, Ingest, Objects, Recording, Rewrapper};
+use keyreel_library::{Catalogue, Ingest, Objects, Recording, RecoveryKeys, Rewrapper};
 use moka::future::Cache;
 
 use crate::access::Door;
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     ingest: Ingest,
     rewrapper: Rewrapper,
     destroyer: Destroyer,
+    recovery_keys: RecoveryKeys,
     uploads: Places,
 }
 
@@ -95,6 +96,7 @@ impl Shared {
                 two_people: settings.destruction.two_people,
             }),
             rewrapper,
+            recovery_keys: RecoveryKeys::new(catalogue.clone(), clock.clone()),
             uploads: Places::new(&settings.limits),
             plays: Plays::new(
                 audit.clone(),
@@ -186,6 +188,11 @@ impl Shared {
     /// Destroys keys.
     pub(crate) fn destroyer(&self) -> &Destroyer {
         &self.destroyer
+    }
+
+    /// Sets and removes tenants' recovery keys.
+    pub(crate) fn recovery_keys(&self) -> &RecoveryKeys {
+        &self.recovery_keys
     }
 
     /// Places for recordings that come in at once.

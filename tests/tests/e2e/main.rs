@@ -7,6 +7,7 @@ mod commands;
 mod flights;
 mod keys;
 mod ranges;
+mod recovery;
 mod revocation;
 mod rewrap;
 mod rotation;

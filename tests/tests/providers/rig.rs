@@ -412,6 +412,7 @@ impl Rig {
             provider: kek.provider,
             kek: kek.kek,
             wrap_algorithm: kek.algorithm.name().to_owned(),
+            recovery: None,
             generation: 0,
             parts: vec![Part {
                 name: identity.part,

@@ -7,7 +7,7 @@ use aws_lc_rs::rsa::{
 };
 use zeroize::Zeroizing;
 
-use super::{MIN_RSA_BITS, WrapAlgorithm};
+use super::{MIN_RSA_BITS, RsaModulus, WrapAlgorithm};
 use crate::{Dek, Error};
 
 pub(super) struct PrivateKey {
@@ -16,8 +16,12 @@ pub(super) struct PrivateKey {
 }
 
 impl PrivateKey {
-    pub(super) fn generate() -> Result<Self, Error> {
-        let key = PrivateDecryptingKey::generate(KeySize::Rsa3072).map_err(|_| Error::Library {
+    pub(super) fn generate(modulus: RsaModulus) -> Result<Self, Error> {
+        let size = match modulus {
+            RsaModulus::Bits3072 => KeySize::Rsa3072,
+            RsaModulus::Bits4096 => KeySize::Rsa4096,
+        };
+        let key = PrivateDecryptingKey::generate(size).map_err(|_| Error::Library {
             what: "RSA key generation",
         })?;
         Self::new(key)

@@ -11,6 +11,7 @@
 
 mod primitives;
 mod ranges;
+mod recipients;
 mod rewrap;
 mod support;
 mod tamper;

@@ -8,6 +8,7 @@ use crate::crash;
 use crate::error::KeyError;
 use crate::kek::{KekRecord, KekState, Retirement};
 use crate::observer::UnwrapPurpose;
+use crate::recovery::RecoveryKey;
 
 impl Keyring {
     /// A recording's DEK, to be wrapped with another KEK. Recorded with a purpose of its own, kept
@@ -32,6 +33,15 @@ impl Keyring {
             tenant: tenant.clone(),
         })?;
         Ok((provider, kek.id))
+    }
+
+    /// The recovery key that recordings of `tenant` are wrapped to now as well, if there is one.
+    ///
+    /// # Errors
+    /// The catalogue fails.
+    pub async fn recovery_key(&self, tenant: &TenantId) -> Result<Option<RecoveryKey>, KeyError> {
+        let inner = &self.inner;
+        inner.stored(inner.store.recovery_key(tenant)).await
     }
 
     /// Retires a KEK for good: what opens its private key is deleted where the host keeps it, and

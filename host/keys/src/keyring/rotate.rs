@@ -72,6 +72,13 @@ impl Keyring {
         if matches!(occasion, Occasion::Due(due_ms) if former.created_ms >= due_ms) {
             return Ok(Rotated::Met(former));
         }
+        let recovery = inner.stored(inner.store.recovery_key(tenant)).await?;
+        if recovery.is_some_and(|key| !key.suits(new_policy)) {
+            return Err(KeyError::RecoveryTooWeak {
+                tenant: tenant.clone(),
+                policy: new_policy.as_str(),
+            });
+        }
         let configured = Configured::of(&former.kek);
         let configuration = configured.id().map(str::to_owned);
         let provider = &former.provider;

@@ -28,12 +28,14 @@ pub struct Wrapped {
     pub kek: KekId,
     /// How it is wrapped.
     pub algorithm: WrapAlgorithm,
+    /// The recovery key that it is wrapped to as well, if the tenant has one.
+    pub recovery: Option<KekId>,
     /// The header's recipients. All parts of the recording get these same ones.
     pub recipients: Vec<Recipient>,
 }
 
 impl Keyring {
-    /// Wraps a recording's DEK with its tenant's current KEK. Once for a recording: all its parts
+    /// Wraps a recording's DEK with its tenant's current KEK, and to its recovery key. Once for a recording: all its parts
     /// carry the same recipients.
     ///
     /// No provider is asked, save once per KEK: then a random DEK is wrapped and unwrapped, so that
@@ -62,11 +64,17 @@ impl Keyring {
             wrapped_dek,
             info: Vec::new(),
         };
+        let mut recipients = vec![recipient];
+        let recovery = inner.stored(inner.store.recovery_key(tenant)).await?;
+        if let Some(key) = &recovery {
+            recipients.push(key.recipient(tenant, recording, dek)?);
+        }
         Ok(Wrapped {
             provider,
             kek: kek.id,
             algorithm,
-            recipients: vec![recipient],
+            recovery: recovery.map(|key| key.id),
+            recipients,
         })
     }
 

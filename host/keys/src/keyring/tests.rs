@@ -16,6 +16,7 @@ use crate::testing::{LocalProvider, ManualClock, MemoryKekStore, MemoryObserver}
 mod flights;
 mod limits;
 mod purges;
+mod recovery;
 mod retire;
 mod retries;
 mod rotations;

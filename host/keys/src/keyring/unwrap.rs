@@ -18,6 +18,7 @@ use crate::provider::{
     Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, PROVIDER_INFO, ProviderError,
     UnwrappedDek,
 };
+use crate::recovery::RECOVERY;
 
 impl Inner {
     /// Unwraps a recording's DEK.
@@ -52,11 +53,13 @@ impl Inner {
     /// algorithm: the key block is not authenticated yet, and a planted one must not steer a
     /// tenant's ciphertext to another's key service.
     ///
-    /// The other recipients are not tried if its owner refuses: that would undo a revocation.
+    /// The other recipients are not tried if its owner refuses: that would undo a revocation. A
+    /// recovery key is nobody's to ask, whatever the catalogue may hold under its name.
     async fn choose<'a>(&self, request: &'a DekRequest) -> Result<(&'a Recipient, Kek), KeyError> {
         let tenant = &request.tenant;
         let mut error = None;
-        for recipient in &request.recipients {
+        let asked = |recipient: &&Recipient| recipient.provider.as_str() != RECOVERY;
+        for recipient in request.recipients.iter().filter(asked) {
             let (provider, id) = (&recipient.provider, &recipient.kek);
             let Some((kek, state)) = self.stored(self.store.kek(tenant, provider, id)).await?
             else {

@@ -13,6 +13,7 @@ use crate::kek::{
     Kek, KekRecord, KekState, KekStore, Policy, Registration, Retirement, SealedKey, StoreError,
     Succession,
 };
+use crate::recovery::RecoveryKey;
 
 /// A [`KekStore`] in memory.
 #[derive(Default)]
@@ -23,6 +24,7 @@ pub struct MemoryKekStore {
     configs: Mutex<HashMap<(TenantId, ProviderId), String>>,
     needed: Mutex<HashMap<(TenantId, KekId), u64>>,
     policies: Mutex<HashMap<TenantId, Policy>>,
+    recovery: Mutex<HashMap<TenantId, RecoveryKey>>,
     writing: Mutex<Writing>,
 }
 
@@ -181,7 +183,9 @@ impl KekStore for MemoryKekStore {
             newest.provider == *provider && newest.kek.id == former.id && newest.state == *state
         });
         let policy = self.policy(tenant).unwrap_or(succession.policy);
-        if !as_read || policy != succession.policy {
+        let recovery = self.recovery_key(tenant).await?;
+        let suits = recovery.is_none_or(|key| key.suits(succession.new_policy));
+        if !as_read || policy != succession.policy || !suits {
             return Ok(false);
         }
         let at_ms = succession.at_ms;
@@ -240,6 +244,27 @@ impl KekStore for MemoryKekStore {
         let place = (tenant.clone(), provider.clone(), id.as_str().to_owned());
         lock(&self.sealed).remove(&place);
         Ok(Retirement::Retired)
+    }
+
+    async fn recovery_key(&self, tenant: &TenantId) -> Result<Option<RecoveryKey>, StoreError> {
+        Ok(lock(&self.recovery).get(tenant).cloned())
+    }
+
+    async fn put_recovery_key(
+        &self,
+        tenant: &TenantId,
+        key: &RecoveryKey,
+        policy: Policy,
+    ) -> Result<bool, StoreError> {
+        let as_read = self.policy(tenant).is_none_or(|now| now == policy);
+        if as_read {
+            lock(&self.recovery).insert(tenant.clone(), key.clone());
+        }
+        Ok(as_read)
+    }
+
+    async fn remove_recovery_key(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        Ok(lock(&self.recovery).remove(tenant).is_some())
     }
 
     async fn sealed_key(

@@ -51,6 +51,9 @@ pub trait DestructionStore: Send + Sync {
     /// for it, its configurations and schedules go. Once more is no error.
     async fn destroy_tenant(&self, tenant: &TenantId, now_ms: u64) -> Result<(), Error>;
 
+    /// Every recovery key that a tenant has or had: what was wrapped to it opens with it.
+    async fn every_recovery_key(&self, tenant: &TenantId) -> Result<Vec<KekId>, Error>;
+
     /// When a tenant was taken out of use, ms since 1970; `None`: it was not.
     async fn destroyed_ms(&self, tenant: &TenantId) -> Result<Option<u64>, Error>;
 
@@ -189,6 +192,9 @@ pub struct DestructionPlan {
     pub keys: Vec<DoomedKey>,
     /// How many recordings are.
     pub recordings: u64,
+    /// Keys of others that copies of them may open with.
+    #[serde(default)]
+    pub recovery: Vec<KekId>,
 }
 
 /// A KEK that is destroyed.

@@ -12,15 +12,15 @@ use crate::Error;
 /// The part of a [`super::Catalogue`] that re-wraps need.
 #[async_trait]
 pub trait RewrapStore: Send + Sync {
-    /// How many recordings of `tenant` need each KEK; those that none needs are left out.
+    /// How many recordings of `tenant` need each KEK, by the recovery key that they are wrapped to
+    /// besides; those that none needs are left out.
     async fn recordings_by_kek(&self, tenant: &TenantId) -> Result<Vec<KekCount>, Error>;
 
-    /// A page of the recordings that need a KEK, oldest first, by keyset.
+    /// A page of the recordings that a count is of, oldest first, by keyset.
     async fn recordings_under(
         &self,
         tenant: &TenantId,
-        provider: &ProviderId,
-        kek: &KekId,
+        of: &KekCount,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Recording>, Error>;
@@ -29,6 +29,20 @@ pub trait RewrapStore: Send + Sync {
     /// transaction; whether it did. It does not where the recording is of another generation by
     /// now, or the KEK was retired.
     async fn put_generation(&self, next: &NextGeneration) -> Result<bool, Error>;
+
+    /// The generations that a recording had before, newest first, but for generation 0 and those
+    /// that were forgotten: their key records are kept.
+    async fn former_generations(
+        &self,
+        tenant: &TenantId,
+        recording: &RecordingId,
+    ) -> Result<Vec<u32>, Error>;
+
+    /// Former generations, of any tenant, whose KEK was retired; at most `limit`.
+    async fn spent_generations(&self, limit: u32) -> Result<Vec<FormerGeneration>, Error>;
+
+    /// Forgets former generations whose key records are gone.
+    async fn forget_generations(&self, spent: &[FormerGeneration]) -> Result<(), Error>;
 
     /// What is known of the slots of a recording's parts.
     async fn slot_macs(
@@ -75,25 +89,30 @@ pub trait RewrapStore: Send + Sync {
     ) -> Result<Option<RewrapJob>, Error>;
 }
 
-/// How many recordings need a KEK.
+/// How many recordings need a KEK, of those with one recovery key, or with none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KekCount {
     /// Who holds the KEK.
     pub provider: ProviderId,
     /// The KEK.
     pub kek: KekId,
+    /// The recovery key that they are wrapped to as well.
+    pub recovery: Option<KekId>,
     /// How many.
     pub recordings: u64,
 }
 
 impl KekCount {
-    /// How many of `counts` need the KEK of `record`.
+    /// How many of `counts` need the KEK of `record`, whatever their recovery key.
     #[must_use]
     pub fn of(counts: &[Self], record: &KekRecord) -> u64 {
-        let mut counts = counts.iter();
-        let found =
-            counts.find(|count| count.provider == record.provider && count.kek == record.kek.id);
-        found.map_or(0, |count| count.recordings)
+        let of = counts.iter().filter(|count| count.is_of(record));
+        of.map(|count| count.recordings).sum()
+    }
+
+    /// Whether it counts those that need the KEK of `record`.
+    pub(crate) fn is_of(&self, record: &KekRecord) -> bool {
+        self.provider == record.provider && self.kek == record.kek.id
     }
 }
 
@@ -114,10 +133,23 @@ pub struct NextGeneration {
     pub kek: KekId,
     /// The wrap algorithm's name.
     pub wrap_algorithm: String,
+    /// The recovery key that it is wrapped to as well.
+    pub recovery: Option<KekId>,
     /// Of the parts whose key block fits their slot.
     pub slots: Vec<(PartName, [u8; MAC_LEN])>,
     /// When.
     pub now_ms: u64,
+}
+
+/// A generation that a recording had before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerGeneration {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which recording.
+    pub recording: RecordingId,
+    /// Which generation of it.
+    pub generation: u32,
 }
 
 /// The end of an object's header slot, as it would be under a generation.
@@ -173,7 +205,7 @@ pub struct RewrapJob {
     pub done: u64,
     /// How many it could not move.
     pub failed: u64,
-    /// Some of those, and why.
+    /// Some of those, and the class of why.
     pub failures: Vec<(RecordingId, String)>,
     /// How many a second it takes on at most.
     pub per_second: u32,
@@ -183,7 +215,7 @@ pub struct RewrapJob {
     pub updated_ms: u64,
     /// When it ended.
     pub ended_ms: Option<u64>,
-    /// What holds it up, or went wrong last.
+    /// The class of what holds it up, or went wrong last.
     pub last_error: Option<String>,
     /// Which node holds it.
     pub owner: Option<String>,
@@ -209,8 +241,8 @@ pub struct RewrapNote {
     pub ended: Option<RewrapState>,
     /// How many it could not move.
     pub failed: u64,
-    /// Some of those.
+    /// Some of those, and the class of why: for anybody to read.
     pub failures: Vec<(RecordingId, String)>,
-    /// What holds it up, or went wrong last.
+    /// The class of what holds it up, or went wrong last.
     pub last_error: Option<String>,
 }

@@ -8,7 +8,7 @@ use keyreel_keys::{Kek, Retirement};
 use super::{POLICY, new_tenant, provider, recording, recording_id};
 use crate::Error;
 use crate::catalogue::{
-    Catalogue, KekCount, Lease, NextGeneration, RewrapNote, RewrapState, SlotMac,
+    Catalogue, FormerGeneration, KekCount, Lease, NextGeneration, RewrapNote, RewrapState, SlotMac,
 };
 
 fn next(tenant: &TenantId, id: &str, from: u32, to: u32, kek: &str) -> NextGeneration {
@@ -24,6 +24,7 @@ fn next(tenant: &TenantId, id: &str, from: u32, to: u32, kek: &str) -> NextGener
         provider: provider("lkm"),
         kek: KekId::parse(kek).expect("a valid name"),
         wrap_algorithm: "rsa-oaep-sha1".to_owned(),
+        recovery: Some(KekId::parse("offline").expect("a valid name")),
         slots: vec![part("media", 1), part("waveform", 2)],
         now_ms: 5,
     }
@@ -52,6 +53,7 @@ pub async fn generations(catalogue: Arc<dyn Catalogue>) {
         provider: provider("lkm"),
         kek: KekId::parse("pair").expect("a valid name"),
         wrap_algorithm: "rsa-oaep-sha1".to_owned(),
+        recovery: next(&tenant, "r", 0, 1, "x").recovery,
         generation: found.generation,
         ..was
     };
@@ -107,6 +109,54 @@ pub async fn generations(catalogue: Arc<dyn Catalogue>) {
     assert!(!catalogue.put_generation(&to_old).await.expect("put"));
     let to_new = next(&tenant, "r", 20, 21, "new");
     assert!(catalogue.put_generation(&to_new).await.expect("put"));
+
+    // What it was before is known until it is forgotten, and spent once its KEK is retired.
+    let former = async |of: &TenantId| {
+        let former = catalogue.former_generations(of, &recording_id("r")).await;
+        former.expect("former_generations")
+    };
+    assert_eq!(former(&tenant).await, [20, found.generation, 3]);
+    assert_eq!(
+        former(&other).await,
+        [0; 0],
+        "generation 0 has no key record"
+    );
+    let spent = async || {
+        let mut spent = catalogue.spent_generations(200).await.expect("spent");
+        spent.retain(|of| of.tenant == tenant);
+        spent
+    };
+    assert_eq!(spent().await, []);
+    let pair = Kek {
+        id: KekId::parse("pair/2").expect("a valid name"),
+        algorithm: "rsa-oaep-sha1".to_owned(),
+        public_key: Vec::new(),
+        sealed: Vec::new(),
+        attributes: Vec::new(),
+    };
+    let next_pair = Kek {
+        id: KekId::parse("pair/3").expect("a valid name"),
+        ..pair.clone()
+    };
+    for kek in [&pair, &next_pair] {
+        let put = catalogue
+            .put_current_kek(&tenant, &lkm, (kek, POLICY), 0)
+            .await;
+        put.expect("put_current_kek");
+    }
+    assert_eq!(spent().await, []);
+    let retired = catalogue.retire_kek(&tenant, &lkm, &pair.id, 0).await;
+    assert_eq!(retired.expect("retire_kek"), Retirement::Retired);
+    let expected = FormerGeneration {
+        tenant: tenant.clone(),
+        recording: recording_id("r"),
+        generation: 20,
+    };
+    assert_eq!(spent().await, std::slice::from_ref(&expected));
+    let forgotten = catalogue.forget_generations(&[expected]).await;
+    forgotten.expect("forget_generations");
+    assert_eq!(spent().await, []);
+    assert_eq!(former(&tenant).await, [found.generation, 3]);
 }
 
 /// Which recordings need which KEK, without a gap or a repeat.
@@ -131,22 +181,39 @@ pub async fn recordings_of_keks(catalogue: Arc<dyn Catalogue>) {
     }
     let mut counts = catalogue.recordings_by_kek(&tenant).await.expect("counts");
     counts.sort_by_key(|count| count.recordings);
-    let count = |provider, kek, recordings| KekCount {
+    let offline = KekId::parse("offline").expect("a valid name");
+    let count = |provider, kek, recovery: Option<&KekId>, recordings| KekCount {
         provider,
         kek,
+        recovery: recovery.cloned(),
         recordings,
     };
     let pair = KekId::parse("pair").expect("a valid name");
+    let old = count(managed.clone(), kek.clone(), None, 23);
     let expected = [
-        count(provider("lkm"), pair.clone(), 2),
-        count(managed.clone(), kek.clone(), 23),
+        count(provider("lkm"), pair.clone(), Some(&offline), 2),
+        old.clone(),
     ];
     assert_eq!(counts, expected);
+    // Under the KEK that others are under already, for its recovery key alone.
+    let same = NextGeneration {
+        provider: managed.clone(),
+        kek: kek.clone(),
+        ..next(&tenant, "r24", 3, 4, "x")
+    };
+    assert!(catalogue.put_generation(&same).await.expect("put"));
+    let with = count(managed.clone(), kek.clone(), Some(&offline), 1);
+    let page = catalogue.recordings_under(&tenant, &with, None, 7);
+    let ids = page.await.expect("page").items.into_iter();
+    assert_eq!(
+        ids.map(|row| row.id).collect::<Vec<_>>(),
+        [recording_id("r24")]
+    );
 
     let mut found = Vec::new();
     let mut cursor = None;
     loop {
-        let page = catalogue.recordings_under(&tenant, &managed, &kek, cursor.as_deref(), 7);
+        let page = catalogue.recordings_under(&tenant, &old, cursor.as_deref(), 7);
         let page = page.await.expect("recordings_under");
         assert!(page.items.len() <= 7);
         // What is moved on the way shifts nothing.
@@ -162,13 +229,14 @@ pub async fn recordings_of_keks(catalogue: Arc<dyn Catalogue>) {
     }
     let ids: Vec<_> = found.iter().map(|row| row.id.as_str().to_owned()).collect();
     let expected: Vec<_> = (0..25)
-        .filter(|n| ![3, 17].contains(n))
+        .filter(|n| ![3, 17, 24].contains(n))
         .map(|n| format!("r{n}"))
         .collect();
     assert_eq!(ids, expected, "oldest first");
-    let page = catalogue.recordings_under(&tenant, &managed, &pair, None, 200);
+    let none = count(managed, pair, None, 0);
+    let page = catalogue.recordings_under(&tenant, &none, None, 200);
     assert_eq!(page.await.expect("page").items, [], "of another provider");
-    let wrong = catalogue.recordings_under(&tenant, &managed, &kek, Some("x"), 7);
+    let wrong = catalogue.recordings_under(&tenant, &old, Some("x"), 7);
     let wrong = wrong.await;
     assert!(matches!(wrong, Err(Error::BadCursor)), "{wrong:?}");
 }

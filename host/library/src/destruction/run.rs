@@ -158,7 +158,12 @@ impl Run<'_> {
                 held_here: kept.await.map_err(store_error)?.is_some(),
             });
         }
-        let plan = DestructionPlan { keys, recordings };
+        let recovery = catalogue.every_recovery_key(self.tenant).await?;
+        let plan = DestructionPlan {
+            keys,
+            recordings,
+            recovery,
+        };
         let note = DestructionNote {
             plan: Some(plan.clone()),
             ..DestructionNote::default()
@@ -462,6 +467,12 @@ fn remaining(plan: &DestructionPlan, epoch: u64) -> Vec<String> {
             "The private half of {} lies with the key service behind {}: its owner destroys it \
              there. Until then it opens copies of the sealed recordings.",
             key.id, key.provider
+        ));
+    }
+    for id in &plan.recovery {
+        steps.push(format!(
+            "Whoever holds the recovery key {id} destroys it: copies of sealed recordings that were \
+             wrapped to it open with it."
         ));
     }
     steps

@@ -1,23 +1,24 @@
-//! A tenant's re-wrap: all recordings that are not under the current KEK, a few at a time, no
+//! A tenant's re-wrap: all recordings that are not under the current KEK and recovery key, a few at a time, no
 //! faster than it may, with its progress in the catalogue.
 //!
 //! What keeps all recordings from being moved (a key service or the catalogue away) is waited out.
-//! What keeps one from it is written down; the others go on. A rotation meanwhile means that the
-//! walk begins again, towards the newer KEK.
+//! What keeps one from it is written down; the others go on. A rotation meanwhile, or
+//! another recovery key, means that the walk begins again, towards what is newer.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use keyreel_format::{KekId, ProviderId, RecordingId, TenantId};
+use keyreel_format::{RecordingId, TenantId};
 use keyreel_keys::crash;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::recording::{Step, Trouble};
-use super::{By, Inner};
+use super::recording::{Kind, Step, Trouble};
+use super::{By, Inner, Target};
 use crate::Error;
 use crate::catalogue::{KekCount, Page, Recording, RewrapJob, RewrapNote, RewrapState};
 
@@ -64,8 +65,8 @@ pub(super) async fn run(
     let ended = match end {
         Ok(()) => run.end(RewrapState::Done).await?,
         Err(Halt::Left) => run.end(RewrapState::Failed).await?,
-        Err(Halt::Nothing(reason)) => {
-            run.notes().last_error = Some(reason);
+        Err(Halt::Nothing(class)) => {
+            run.notes().last_error = Some(class);
             run.end(RewrapState::Failed).await?
         }
         // Lets go of it.
@@ -97,10 +98,13 @@ struct Run<'a> {
 #[derive(Default)]
 struct Notes {
     failed: u64,
-    failures: Vec<(RecordingId, String)>,
-    last_error: Option<String>,
+    /// Some of those, with the class of why.
+    failures: Vec<(RecordingId, &'static str)>,
+    last_error: Option<&'static str>,
     /// What does not answer now.
-    waiting: Option<String>,
+    waiting: Option<&'static str>,
+    /// Those whose failure is on record: it is recorded once in a run.
+    recorded: HashSet<RecordingId>,
 }
 
 impl Notes {
@@ -124,14 +128,8 @@ enum Halt {
     Stopped,
     /// It went as far as it could; recordings are left.
     Left,
-    /// Nothing can be wrapped.
-    Nothing(String),
-}
-
-/// Why one recording is not moved, however long one waits.
-enum Failed {
-    Refused(String),
-    Otherwise(String),
+    /// Nothing can be wrapped; the class of why.
+    Nothing(&'static str),
 }
 
 /// How often something was tried, and how long the last pause was.
@@ -141,49 +139,46 @@ struct Patience {
     pause: Duration,
 }
 
-/// The KEK that recordings are moved to, and those that some need.
-type Keks = ((ProviderId, KekId), Vec<KekCount>);
-
 impl Run<'_> {
     /// Walks again and again, until a walk has moved nothing.
     async fn all(&self) -> Result<(), Halt> {
         let mut last = None;
         loop {
-            let (current, old) = self.keks().await?;
+            let (target, old) = self.to_move().await?;
             let left: u64 = old.iter().map(|count| count.recordings).sum();
             if left == 0 {
                 self.notes().forget_failures();
                 return Ok(());
             }
             let moved = self.moved.swap(0, Ordering::Relaxed);
-            if last.as_ref() == Some(&current) && moved == 0 {
+            if last.as_ref() == Some(&target) && moved == 0 {
                 self.give_up(left);
                 return Err(Halt::Left);
             }
             self.notes().forget_failures();
-            last = Some(current);
-            for kek in &old {
-                self.walk(kek).await?;
+            last = Some(target);
+            for some in &old {
+                self.walk(some).await?;
             }
         }
     }
 
-    async fn keks(&self) -> Result<Keks, Halt> {
+    async fn to_move(&self) -> Result<(Target, Vec<KekCount>), Halt> {
         let mut patience = Patience::default();
         loop {
-            match self.inner.old_keks(self.tenant).await {
-                Ok(keks) => return Ok(keks),
+            match self.inner.to_move(self.tenant).await {
+                Ok(found) => return Ok(found),
                 Err(error) => self.sit_out(error, &mut patience).await?,
             }
         }
     }
 
-    /// All recordings that need one KEK.
-    async fn walk(&self, kek: &KekCount) -> Result<(), Halt> {
+    /// All recordings that need one KEK, with one recovery key or with none.
+    async fn walk(&self, some: &KekCount) -> Result<(), Halt> {
         let refused = AtomicU32::new(0);
         let mut cursor = None;
         loop {
-            let page = self.page(kek, cursor.as_deref()).await?;
+            let page = self.page(some, cursor.as_deref()).await?;
             futures::stream::iter(page.items.into_iter().map(Ok))
                 .try_for_each_concurrent(AT_ONCE, |recording| self.one(recording, &refused))
                 .await?;
@@ -194,11 +189,11 @@ impl Run<'_> {
         }
     }
 
-    async fn page(&self, kek: &KekCount, cursor: Option<&str>) -> Result<Page<Recording>, Halt> {
-        let (catalogue, KekCount { provider, kek, .. }) = (&self.inner.catalogue, kek);
+    async fn page(&self, some: &KekCount, cursor: Option<&str>) -> Result<Page<Recording>, Halt> {
+        let catalogue = &self.inner.catalogue;
         let mut patience = Patience::default();
         loop {
-            let page = catalogue.recordings_under(self.tenant, provider, kek, cursor, PAGE);
+            let page = catalogue.recordings_under(self.tenant, some, cursor, PAGE);
             match page.await {
                 Ok(page) => return Ok(page),
                 Err(error) => self.sit_out(error, &mut patience).await?,
@@ -210,7 +205,7 @@ impl Run<'_> {
     async fn sit_out(&self, error: Error, patience: &mut Patience) -> Result<(), Halt> {
         match self.wait_out(error.into(), patience).await? {
             None => Ok(()),
-            Some(Failed::Refused(reason) | Failed::Otherwise(reason)) => Err(Halt::Nothing(reason)),
+            Some(trouble) => Err(self.nothing(&trouble)),
         }
     }
 
@@ -222,7 +217,10 @@ impl Run<'_> {
         let failed = loop {
             self.wait_for_turn().await?;
             let trouble = match self.inner.rewrap(&recording, &self.by.asker.subject).await {
-                Ok(Step::Moved | Step::Overtaken) => {
+                Ok(step) => {
+                    if step == Step::Moved {
+                        self.inner.counts.done.fetch_add(1, Ordering::Relaxed);
+                    }
                     refused.store(0, Ordering::Relaxed);
                     self.moved.fetch_add(1, Ordering::Relaxed);
                     self.notes().waiting = None;
@@ -238,25 +236,39 @@ impl Run<'_> {
                 break failed;
             }
         };
-        let reason = match failed {
-            Failed::Refused(reason) => {
-                refused.fetch_add(1, Ordering::Relaxed);
-                reason
-            }
-            Failed::Otherwise(reason) => reason,
-        };
+        if failed.kind == Kind::Refused {
+            refused.fetch_add(1, Ordering::Relaxed);
+        }
+        self.note_failed(recording.id, &failed).await;
+        Ok(())
+    }
+
+    async fn note_failed(&self, id: RecordingId, trouble: &Trouble) {
+        let Trouble { class, detail, .. } = trouble;
         tracing::warn!(
-            tenant = %self.tenant, recording = %recording.id, reason,
+            tenant = %self.tenant, recording = %id, class, detail,
             "a recording could not be re-wrapped"
         );
-        let mut notes = self.notes();
-        notes.waiting = None;
-        notes.failed += 1;
-        notes.last_error = Some(format!("recording {}: {reason}", recording.id));
-        if notes.failures.len() < NAMED {
-            notes.failures.push((recording.id, reason));
+        let is_new = {
+            let mut notes = self.notes();
+            notes.waiting = None;
+            notes.failed += 1;
+            notes.last_error = Some(class);
+            if notes.failures.len() < NAMED {
+                notes.failures.push((id.clone(), class));
+            }
+            notes.recorded.insert(id.clone())
+        };
+        if !is_new {
+            return;
         }
-        Ok(())
+        self.inner.counts.failed.fetch_add(1, Ordering::Relaxed);
+        let mut event = self.inner.event("key.rewrap.failed", self.tenant, &self.by);
+        event.recording = Some(id);
+        event.outcome = (*class).to_owned();
+        if let Err(error) = self.inner.catalogue.append_audit(&[event]).await {
+            tracing::error!(tenant = %self.tenant, %error, "a failure could not be recorded");
+        }
     }
 
     async fn is_overtaken(&self, recording: &Recording) -> bool {
@@ -273,27 +285,34 @@ impl Run<'_> {
         &self,
         trouble: Trouble,
         patience: &mut Patience,
-    ) -> Result<Option<Failed>, Halt> {
-        let (reason, least) = match trouble {
-            Trouble::Nothing(reason) => return Err(Halt::Nothing(reason)),
-            Trouble::Refused(reason) => return Ok(Some(Failed::Refused(reason))),
-            Trouble::Damaged(reason) => return Ok(Some(Failed::Otherwise(reason))),
-            Trouble::Unread(reason) => {
+    ) -> Result<Option<Trouble>, Halt> {
+        let least = match trouble.kind {
+            Kind::Nothing => return Err(self.nothing(&trouble)),
+            Kind::Refused | Kind::Damaged => return Ok(Some(trouble)),
+            Kind::Unread => {
                 patience.reads += 1;
                 if patience.reads >= READS {
-                    return Ok(Some(Failed::Otherwise(reason)));
+                    return Ok(Some(trouble));
                 }
-                (reason, None)
+                None
             }
-            Trouble::Away(reason, least) => (reason, least),
+            Kind::Away(least) => least,
         };
         patience.pause = (patience.pause * 2)
             .max(least.unwrap_or_default())
             .clamp(LEAST_PAUSE, LONGEST_PAUSE);
-        tracing::info!(tenant = %self.tenant, reason, "a re-wrap waits");
-        self.notes().waiting = Some(format!("waiting: {reason}"));
+        let Trouble { class, detail, .. } = trouble;
+        tracing::info!(tenant = %self.tenant, class, detail, "a re-wrap waits");
+        self.notes().waiting = Some(class);
         self.pause(Instant::now() + patience.pause).await?;
         Ok(None)
+    }
+
+    /// Nothing can be wrapped, and why.
+    fn nothing(&self, trouble: &Trouble) -> Halt {
+        let Trouble { class, detail, .. } = trouble;
+        tracing::warn!(tenant = %self.tenant, class, detail, "a re-wrap cannot go on");
+        Halt::Nothing(class)
     }
 
     /// No faster than it may.
@@ -329,7 +348,10 @@ impl Run<'_> {
                 .note_rewrap(self.tenant, &lease, &note)
                 .await
             {
-                Ok(Some(job)) => self.per_second.store(job.per_second, Ordering::Relaxed),
+                Ok(Some(job)) => {
+                    self.per_second.store(job.per_second, Ordering::Relaxed);
+                    self.inner.remaining(self.tenant, &job);
+                }
                 Ok(None) => {
                     stop.send_replace(Going::NoMore);
                     return;
@@ -374,8 +396,12 @@ impl Run<'_> {
         RewrapNote {
             ended,
             failed: notes.failed,
-            failures: notes.failures.clone(),
-            last_error: notes.waiting.clone().or_else(|| notes.last_error.clone()),
+            failures: notes
+                .failures
+                .iter()
+                .map(|(id, class)| (id.clone(), (*class).to_owned()))
+                .collect(),
+            last_error: notes.waiting.or(notes.last_error).map(str::to_owned),
         }
     }
 

@@ -6,22 +6,25 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use keyreel_format::{Dek, Header, KeyBlock, MAC_LEN, PartName, Reader};
+use keyreel_format::{Dek, Header, KekId, KeyBlock, MAC_LEN, PartName, Reader};
 use keyreel_keys::{DekRequest, ErrorClass, KeyError, Wrapped, crash};
 use serde_json::Value;
 
 use super::{By, Inner};
 use crate::Error;
-use crate::catalogue::{NextGeneration, Recording};
+use crate::catalogue::{FormerGeneration, NextGeneration, Recording};
 use crate::head::{Head, key_record_of, key_record_path};
 
 /// Generations that were passed over in vain before a recording is given up.
 const TRIES: u32 = 32;
+/// Former generations of a recording whose key records are kept. Each is a few kilobytes at most for
+/// each part.
+pub(super) const FORMER_KEPT: usize = 16;
 
 /// What became of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is under the current KEK.
+    /// It is under the current KEK and recovery key.
     Moved,
     /// Somebody else changed it meanwhile.
     Overtaken,
@@ -29,17 +32,38 @@ pub(super) enum Step {
 
 /// Why a recording was not moved.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) struct Trouble {
+    /// What is to be done about it.
+    pub(super) kind: Kind,
+    /// For anybody to read: the server's code for it.
+    pub(super) class: &'static str,
+    /// For operators alone.
+    pub(super) detail: String,
+}
+
+/// What is to be done about a trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
     /// What all of them need does not answer; when to ask again, where that is known.
-    Away(String, Option<Duration>),
+    Away(Option<Duration>),
     /// Its key is refused.
-    Refused(String),
+    Refused,
     /// It cannot be read or written now.
-    Unread(String),
+    Unread,
     /// It is damaged, or not what the catalogue means.
-    Damaged(String),
+    Damaged,
     /// Nothing can be wrapped with the current KEK.
-    Nothing(String),
+    Nothing,
+}
+
+impl Trouble {
+    fn new(kind: Kind, class: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            class,
+            detail: detail.into(),
+        }
+    }
 }
 
 /// A part with its header, believed.
@@ -64,7 +88,7 @@ impl Inner {
             heads.push(head);
         }
         let Some(first) = heads.first() else {
-            return Err(Trouble::Damaged("it has no parts".to_owned()));
+            return Err(Trouble::new(Kind::Damaged, INTEGRITY, "it has no parts"));
         };
         let request = DekRequest {
             tenant: recording.tenant.clone(),
@@ -89,10 +113,15 @@ impl Inner {
             .wrap(&recording.tenant, &recording.id, &dek)
             .await
             .map_err(|error| match Trouble::from(error) {
-                Trouble::Refused(reason) => Trouble::Nothing(reason),
+                trouble if trouble.kind == Kind::Refused => Trouble {
+                    kind: Kind::Nothing,
+                    ..trouble
+                },
                 other => other,
             })?;
-        if wrapped.provider == recording.provider && wrapped.kek == recording.kek {
+        let is_there = (&wrapped.provider, &wrapped.kek, &wrapped.recovery)
+            == (&recording.provider, &recording.kek, &recording.recovery);
+        if is_there {
             return Ok(Step::Overtaken);
         }
         let (generation, slots) = self.write(recording, &parts, &wrapped, &dek).await?;
@@ -106,6 +135,7 @@ impl Inner {
             provider: wrapped.provider.clone(),
             kek: wrapped.kek.clone(),
             wrap_algorithm: wrapped.algorithm.name().to_owned(),
+            recovery: wrapped.recovery.clone(),
             slots,
             now_ms: self.clock.now_ms(),
         };
@@ -166,8 +196,10 @@ impl Inner {
             self.remove(parts.get(..written).unwrap_or_default(), generation)
                 .await;
         }
-        Err(Trouble::Unread(
-            "key records of many generations lie beside it already".to_owned(),
+        Err(Trouble::new(
+            Kind::Unread,
+            UNAVAILABLE,
+            "key records of many generations lie beside it already",
         ))
     }
 
@@ -178,7 +210,7 @@ impl Inner {
         let found = handle.read(0..len, BytesMut::new()).await?;
         if found != record {
             let reason = format!("the object {path} does not read back as it was written");
-            return Err(Trouble::Unread(reason));
+            return Err(Trouble::new(Kind::Unread, UNAVAILABLE, reason));
         }
         Ok(())
     }
@@ -192,35 +224,60 @@ impl Inner {
         }
     }
 
-    /// Removes key records that no longer count: those from before the former generation, and what
-    /// runs that were broken off left between. The former one stays, for who is just using it.
+    /// Removes key records that no longer count: what runs that were broken off left, and former
+    /// ones beyond [`FORMER_KEPT`]. The others stay until their KEK is retired: a catalogue that is
+    /// restored from a backup points to one of them.
     async fn tidy(&self, recording: &Recording, generation: u32) {
         if generation == 1 {
             return;
         }
-        let folders: Option<&str> = recording
+        if let Err(error) = self.tidied(recording, generation).await {
+            tracing::warn!(recording = %recording.id, %error, "old key records were left");
+        }
+    }
+
+    async fn tidied(&self, recording: &Recording, generation: u32) -> Result<(), Error> {
+        let (tenant, id) = (&recording.tenant, &recording.id);
+        let mut kept = self.catalogue.former_generations(tenant, id).await?;
+        let beyond = kept.split_off(kept.len().min(FORMER_KEPT));
+        let folder = recording
             .parts
             .first()
             .and_then(|part| part.object.rsplit_once('/'))
             .map(|(folder, _)| folder);
-        let Some(folder) = folders else { return };
-        let listed = match self.objects.list(folder).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::warn!(%folder, %error, "old key records could not be looked for");
-                return;
-            }
-        };
-        for path in &listed {
-            let old = key_record_of(path).is_some_and(|(object, of)| {
+        let Some(folder) = folder else { return Ok(()) };
+        for path in &self.objects.list(folder).await? {
+            let is_spent = key_record_of(path).is_some_and(|(object, of)| {
                 recording.parts.iter().any(|part| part.object == object)
                     && of < generation
                     && of != recording.generation
+                    && !kept.contains(&of)
             });
-            if old && let Err(error) = self.objects.delete(path).await {
-                tracing::warn!(%path, %error, "an old key record could not be removed");
+            if is_spent {
+                self.objects.delete(path).await?;
             }
         }
+        let beyond: Vec<_> = beyond
+            .into_iter()
+            .map(|generation| FormerGeneration {
+                tenant: tenant.clone(),
+                recording: id.clone(),
+                generation,
+            })
+            .collect();
+        self.catalogue.forget_generations(&beyond).await
+    }
+
+    /// Removes the key records of a former generation.
+    pub(super) async fn remove_former(&self, of: &FormerGeneration) -> Result<(), Error> {
+        let tenants = std::slice::from_ref(&of.tenant);
+        let recording = self.catalogue.recording(tenants, &of.recording).await?;
+        let recording = recording.filter(|now| now.generation > of.generation);
+        for part in recording.iter().flat_map(|recording| &recording.parts) {
+            let path = key_record_path(&part.object, of.generation);
+            self.objects.delete(&path).await?;
+        }
+        Ok(())
     }
 
     /// The unwrap was recorded before it was done; this is its outcome. A log that cannot be
@@ -234,9 +291,13 @@ impl Inner {
             ("provider", Value::from(to.provider.as_str())),
             ("kek", Value::from(to.kek.as_str())),
             ("algorithm", Value::from(to.wrap_algorithm.clone())),
+            (
+                "recoveryKey",
+                Value::from(to.recovery.as_ref().map(KekId::as_str)),
+            ),
             ("generation", Value::from(to.to)),
         ];
-        for (name, value) in fields {
+        for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
             event.fields.insert(name.to_owned(), value);
         }
         if let Err(error) = self.catalogue.append_audit(&[event]).await {
@@ -259,7 +320,7 @@ fn believe(head: Head, dek: &Dek) -> Result<Header, Trouble> {
 }
 
 fn damaged(error: keyreel_format::Error) -> Trouble {
-    Trouble::Damaged(error.to_string())
+    Trouble::new(Kind::Damaged, INTEGRITY, error.to_string())
 }
 
 impl From<Error> for Trouble {
@@ -268,24 +329,39 @@ impl From<Error> for Trouble {
         match error {
             Error::Wrap { source } => match source.downcast::<KeyError>() {
                 Ok(error) => Self::from(*error),
-                Err(error) => Self::Nothing(error.to_string()),
+                Err(error) => Self::new(Kind::Nothing, "internal", error.to_string()),
             },
-            Error::Backend { .. } => Self::Away(text, None),
-            Error::Object { .. } | Error::Changed { .. } => Self::Unread(text),
-            _ => Self::Damaged(text),
+            Error::Backend { .. } => Self::new(Kind::Away(None), UNAVAILABLE, text),
+            Error::Object { .. } | Error::Changed { .. } => {
+                Self::new(Kind::Unread, UNAVAILABLE, text)
+            }
+            Error::NotFound { .. } => Self::new(Kind::Damaged, "not-found", text),
+            _ => Self::new(Kind::Damaged, INTEGRITY, text),
         }
     }
 }
 
 impl From<KeyError> for Trouble {
     fn from(error: KeyError) -> Self {
-        let text = error.to_string();
-        match error.class() {
+        let class = match (&error, error.class()) {
+            (KeyError::CircuitOpen { .. }, _) => "circuit-open",
+            (KeyError::Audit(_), _) => "audit-unavailable",
+            (_, ErrorClass::Denied) => "key-denied",
+            (_, ErrorClass::NotFound) => "key-not-found",
+            (_, ErrorClass::KeyDisabled) => "key-disabled",
+            (_, ErrorClass::Request | ErrorClass::Internal) => "provider-malformed",
+            (_, class) => class.as_str(),
+        };
+        let kind = match error.class() {
             ErrorClass::Unavailable | ErrorClass::Timeout | ErrorClass::Throttled => {
-                Self::Away(text, error.retry_after())
+                Kind::Away(error.retry_after())
             }
-            ErrorClass::Integrity => Self::Damaged(text),
-            _ => Self::Refused(text),
-        }
+            ErrorClass::Integrity => Kind::Damaged,
+            _ => Kind::Refused,
+        };
+        Self::new(kind, class, error.to_string())
     }
 }
+
+const INTEGRITY: &str = "integrity";
+const UNAVAILABLE: &str = "unavailable";

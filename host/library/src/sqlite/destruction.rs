@@ -153,12 +153,25 @@ impl DestructionStore for SqliteCatalogue {
             "DELETE FROM key_configuration WHERE tenant = ?",
             "DELETE FROM rotation WHERE tenant = ?",
             "DELETE FROM rewrap_job WHERE tenant = ?",
+            "DELETE FROM recovery_key WHERE tenant = ?",
         ];
         for statement in statements {
             let done = sqlx::query(statement).bind(key).execute(&mut *tx).await;
             done.map_err(backend)?;
         }
         tx.commit().await.map_err(backend)
+    }
+
+    async fn every_recovery_key(&self, tenant: &TenantId) -> Result<Vec<KekId>, Error> {
+        let rows = sqlx::query(
+            "SELECT id FROM recovery_key WHERE tenant = (SELECT key FROM tenant WHERE id = ?) \
+             ORDER BY created_ms",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&self.read)
+        .await
+        .map_err(backend)?;
+        rows.iter().map(|row| parsed(row, "id")).collect()
     }
 
     async fn destroyed_ms(&self, tenant: &TenantId) -> Result<Option<u64>, Error> {

@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use keyreel_format::{KekId, ProviderId, TenantId};
 use keyreel_keys::{
-    Kek, KekRecord, KekState, KekStore, KeyConfiguration, Policy, Registration, Retirement,
-    SealedKey, StoreError, Succession,
+    Kek, KekRecord, KekState, KekStore, KeyConfiguration, Policy, RecoveryKey, Registration,
+    Retirement, SealedKey, StoreError, Succession,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::{SqliteCatalogue, backend, exists, parsed, policy_from, rotation, to_i64};
+use super::{SqliteCatalogue, backend, exists, parsed, policy_from, recovery, rotation, to_i64};
 use crate::Error;
 
 const CONFIGURATION: &str = "SELECT c.id, t.id AS tenant, c.provider, c.config, c.created_ms \
@@ -218,6 +218,23 @@ impl KekStore for SqliteCatalogue {
             make_current(&mut tx, tenant, provider, kek, *now_ms).await?;
         }
         tx.commit().await.map_err(store)
+    }
+
+    async fn recovery_key(&self, tenant: &TenantId) -> Result<Option<RecoveryKey>, StoreError> {
+        recovery::current(self, tenant).await
+    }
+
+    async fn put_recovery_key(
+        &self,
+        tenant: &TenantId,
+        key: &RecoveryKey,
+        policy: Policy,
+    ) -> Result<bool, StoreError> {
+        recovery::put(self, tenant, key, policy).await
+    }
+
+    async fn remove_recovery_key(&self, tenant: &TenantId) -> Result<bool, StoreError> {
+        recovery::remove(self, tenant).await
     }
 
     async fn sealed_key(

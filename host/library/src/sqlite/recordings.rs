@@ -6,14 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use keyreel_format::{BODY_PREFIX_LEN, KekId, ProviderId, RecordingId, TenantId};
+use keyreel_format::{BODY_PREFIX_LEN, KekId, RecordingId, TenantId};
 use keyreel_keys::MetadataKey;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{SqliteCatalogue, backend, cursor, exists, parsed, search, to_i64, unsigned};
+use super::{SqliteCatalogue, backend, cursor, exists, optional, parsed, search, to_i64, unsigned};
 use crate::Error;
-use crate::catalogue::{Details, Media, Page, Part, Recording, RecordingQuery};
+use crate::catalogue::{Details, KekCount, Media, Page, Part, Recording, RecordingQuery};
 
 /// Positions within one millisecond.
 const TIES: i64 = 1 << 20;
@@ -31,7 +31,7 @@ const ALL_MEDIA: [Media; 5] = [
 ];
 
 const COLUMNS: &str = "r.position, t.id AS tenant, r.id, r.conversation_id, r.media, r.start_ms, \
-    r.duration_ms, r.provider, r.kek, r.wrap_algorithm, r.generation, r.details, \
+    r.duration_ms, r.provider, r.kek, r.wrap_algorithm, r.recovery, r.generation, r.details, \
     (SELECT json_group_array(json_array(p.name, p.content_type, p.object, p.etag, \
      hex(p.body_prefix), p.sealed_len, p.plaintext_len) ORDER BY p.ordinal) \
      FROM part p WHERE p.recording = r.position) AS parts";
@@ -90,8 +90,8 @@ pub(super) async fn add(
         }
         sqlx::query(
             "INSERT INTO recording (position, tenant, id, conversation_id, media, start_ms, \
-             duration_ms, provider, kek, wrap_algorithm, generation, details) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             duration_ms, provider, kek, wrap_algorithm, recovery, generation, details) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(position)
         .bind(tenant)
@@ -103,6 +103,7 @@ pub(super) async fn add(
         .bind(recording.provider.as_str())
         .bind(recording.kek.as_str())
         .bind(&recording.wrap_algorithm)
+        .bind(recording.recovery.as_ref().map(KekId::as_str))
         .bind(recording.generation)
         .bind(details)
         .execute(&mut *tx)
@@ -179,11 +180,11 @@ pub(super) async fn one(
     Ok(None)
 }
 
-/// Those that need a KEK, oldest first.
+/// Those that are wrapped to a KEK and a recovery key, oldest first.
 pub(super) async fn under(
     catalogue: &SqliteCatalogue,
     tenant: &TenantId,
-    (provider, kek): (&ProviderId, &KekId),
+    of: &KekCount,
     cursor: Option<&str>,
     limit: u32,
 ) -> Result<Page<Recording>, Error> {
@@ -208,9 +209,11 @@ pub(super) async fn under(
         )
         .push_bind(key)
         .push(" AND r.provider = ")
-        .push_bind(provider.as_str())
+        .push_bind(of.provider.as_str())
         .push(" AND r.kek = ")
-        .push_bind(kek.as_str())
+        .push_bind(of.kek.as_str())
+        .push(" AND r.recovery IS ")
+        .push_bind(of.recovery.as_ref().map(KekId::as_str))
         .push(" AND r.position > ")
         .push_bind(after)
         .push(" ORDER BY r.position LIMIT ")
@@ -491,6 +494,7 @@ fn recording_from(row: &SqliteRow, keys: &MetadataKey) -> Result<(i64, Recording
         provider: parsed(row, "provider")?,
         kek: parsed(row, "kek")?,
         wrap_algorithm: row.try_get("wrap_algorithm").map_err(backend)?,
+        recovery: optional(row, "recovery")?,
         generation: row.try_get("generation").map_err(backend)?,
         parts: parts
             .into_iter()

@@ -1,15 +1,15 @@
 //! Re-wraps: which recordings need which KEK, the step to another, the jobs.
 
 use async_trait::async_trait;
-use keyreel_format::{KekId, MAC_LEN, ProviderId, RecordingId, TenantId};
+use keyreel_format::{KekId, MAC_LEN, RecordingId, TenantId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{SqliteCatalogue, backend, parsed, recordings, to_i64, unsigned};
+use super::{SqliteCatalogue, backend, optional, parsed, recordings, to_i64, unsigned};
 use crate::Error;
 use crate::catalogue::{
-    KekCount, Lease, NextGeneration, Page, Recording, RewrapJob, RewrapNote, RewrapState,
-    RewrapStore, SlotMac,
+    FormerGeneration, KekCount, Lease, NextGeneration, Page, Recording, RewrapJob, RewrapNote,
+    RewrapState, RewrapStore, SlotMac,
 };
 
 const JOB: &str = "SELECT state, subject, total, done, failed, failures, per_second, started_ms, \
@@ -19,8 +19,9 @@ const JOB: &str = "SELECT state, subject, total, done, failed, failures, per_sec
 impl RewrapStore for SqliteCatalogue {
     async fn recordings_by_kek(&self, tenant: &TenantId) -> Result<Vec<KekCount>, Error> {
         let rows = sqlx::query(
-            "SELECT provider, kek, count(*) AS recordings FROM recording INDEXED BY recording_kek \
-             WHERE tenant = (SELECT key FROM tenant WHERE id = ?) GROUP BY provider, kek",
+            "SELECT provider, kek, recovery, count(*) AS recordings \
+             FROM recording INDEXED BY recording_kek \
+             WHERE tenant = (SELECT key FROM tenant WHERE id = ?) GROUP BY provider, kek, recovery",
         )
         .bind(tenant.as_str())
         .fetch_all(&self.read)
@@ -30,6 +31,7 @@ impl RewrapStore for SqliteCatalogue {
             Ok(KekCount {
                 provider: parsed(row, "provider")?,
                 kek: parsed(row, "kek")?,
+                recovery: optional(row, "recovery")?,
                 recordings: unsigned(row, "recordings")?,
             })
         };
@@ -39,12 +41,11 @@ impl RewrapStore for SqliteCatalogue {
     async fn recordings_under(
         &self,
         tenant: &TenantId,
-        provider: &ProviderId,
-        kek: &KekId,
+        of: &KekCount,
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Recording>, Error> {
-        recordings::under(self, tenant, (provider, kek), cursor, limit).await
+        recordings::under(self, tenant, of, cursor, limit).await
     }
 
     async fn put_generation(&self, next: &NextGeneration) -> Result<bool, Error> {
@@ -54,9 +55,21 @@ impl RewrapStore for SqliteCatalogue {
         let tenant = self.known_tenant_key(&next.tenant).await?;
         let tx = self.write.begin_with("BEGIN IMMEDIATE").await;
         let mut tx = tx.map_err(backend)?;
+        // Where the recording is not moved, this is not kept either.
+        sqlx::query(
+            "INSERT OR REPLACE INTO former_generation (recording, generation, tenant, provider, kek) \
+             SELECT position, generation, tenant, provider, kek FROM recording \
+             WHERE tenant = ? AND id = ? AND generation = ? AND generation > 0",
+        )
+        .bind(tenant)
+        .bind(next.recording.as_str())
+        .bind(next.from)
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
         let moved: Option<i64> = sqlx::query_scalar(
-            "UPDATE recording SET provider = ?1, kek = ?2, wrap_algorithm = ?3, generation = ?4 \
-             WHERE tenant = ?5 AND id = ?6 AND generation = ?7 AND NOT EXISTS (SELECT 1 FROM kek k \
+            "UPDATE recording SET provider = ?1, kek = ?2, wrap_algorithm = ?3, generation = ?4, \
+             recovery = ?8 WHERE tenant = ?5 AND id = ?6 AND generation = ?7 AND NOT EXISTS (SELECT 1 FROM kek k \
              WHERE k.tenant = ?5 AND k.provider = ?1 AND k.id = ?2 AND k.state = 'retired') \
              RETURNING position",
         )
@@ -67,6 +80,7 @@ impl RewrapStore for SqliteCatalogue {
         .bind(tenant)
         .bind(next.recording.as_str())
         .bind(next.from)
+        .bind(next.recovery.as_ref().map(KekId::as_str))
         .fetch_optional(&mut *tx)
         .await
         .map_err(backend)?;
@@ -99,6 +113,67 @@ impl RewrapStore for SqliteCatalogue {
         .map_err(backend)?;
         tx.commit().await.map_err(backend)?;
         Ok(true)
+    }
+
+    async fn former_generations(
+        &self,
+        tenant: &TenantId,
+        recording: &RecordingId,
+    ) -> Result<Vec<u32>, Error> {
+        sqlx::query_scalar(
+            "SELECT f.generation FROM recording r JOIN former_generation f \
+             ON f.recording = r.position WHERE r.tenant = (SELECT key FROM tenant WHERE id = ?) \
+             AND r.id = ? ORDER BY f.generation DESC",
+        )
+        .bind(tenant.as_str())
+        .bind(recording.as_str())
+        .fetch_all(&self.read)
+        .await
+        .map_err(backend)
+    }
+
+    async fn spent_generations(&self, limit: u32) -> Result<Vec<FormerGeneration>, Error> {
+        let rows = sqlx::query(
+            "SELECT t.id AS tenant, r.id AS recording, f.generation FROM kek k \
+             CROSS JOIN former_generation f INDEXED BY former_generation_kek \
+             ON f.tenant = k.tenant AND f.provider = k.provider AND f.kek = k.id \
+             JOIN recording r ON r.position = f.recording JOIN tenant t ON t.key = f.tenant \
+             WHERE k.state = 'retired' LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .map_err(backend)?;
+        let former = |row| {
+            Ok(FormerGeneration {
+                tenant: parsed(row, "tenant")?,
+                recording: parsed(row, "recording")?,
+                generation: row.try_get("generation").map_err(backend)?,
+            })
+        };
+        rows.iter().map(former).collect()
+    }
+
+    async fn forget_generations(&self, spent: &[FormerGeneration]) -> Result<(), Error> {
+        if spent.is_empty() {
+            return Ok(());
+        }
+        let tx = self.write.begin_with("BEGIN IMMEDIATE").await;
+        let mut tx = tx.map_err(backend)?;
+        for of in spent {
+            sqlx::query(
+                "DELETE FROM former_generation WHERE generation = ? AND recording = \
+                 (SELECT position FROM recording WHERE id = ? \
+                 AND tenant = (SELECT key FROM tenant WHERE id = ?))",
+            )
+            .bind(of.generation)
+            .bind(of.recording.as_str())
+            .bind(of.tenant.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(backend)?;
+        }
+        tx.commit().await.map_err(backend)
     }
 
     async fn slot_macs(

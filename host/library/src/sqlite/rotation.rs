@@ -132,13 +132,17 @@ pub(super) async fn succeed(
     let as_read: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM kek k JOIN tenant t ON t.key = k.tenant \
          WHERE k.seq = (SELECT max(seq) FROM kek WHERE tenant = ?) \
-         AND k.provider = ? AND k.id = ? AND k.state = ? AND t.policy = ?",
+         AND k.provider = ? AND k.id = ? AND k.state = ? AND t.policy = ? \
+         AND NOT EXISTS (SELECT 1 FROM recovery_key r WHERE r.tenant = t.key \
+         AND r.state = 'current' AND ? = 'aes256' AND r.algorithm <> ?)",
     )
     .bind(key)
     .bind(former.provider.as_str())
     .bind(former.kek.id.as_str())
     .bind(former.state.as_str())
     .bind(succession.policy.as_str())
+    .bind(succession.new_policy.as_str())
+    .bind(succession.new_policy.algorithm())
     .fetch_optional(&mut *tx)
     .await
     .map_err(backend)?;

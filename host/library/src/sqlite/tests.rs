@@ -115,7 +115,8 @@ async fn big(folder: &Path) -> SqliteCatalogue {
     }
     sqlx::query(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 119999) \
-         INSERT INTO recording SELECT (1700000000000 + i * 977) * 1048576, 1 + i % 2, 'r' || i, \
+         INSERT INTO recording (position, tenant, id, conversation_id, media, start_ms, duration_ms, \
+         provider, kek, wrap_algorithm, generation, details) SELECT (1700000000000 + i * 977) * 1048576, 1 + i % 2, 'r' || i, \
          'c' || (i / 4), i % 10 / 9, 1700000000000 + i * 977, 60000, \
          CASE WHEN i < 100 THEN 'lkm' ELSE 'managed' END, 'kek/1', 'rsa-oaep-sha256', 0, x'' \
          FROM n",

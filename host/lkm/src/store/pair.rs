@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use keyreel_format::wrap::PrivateKey;
 use keyreel_format::{Dek, WrapAlgorithm};
+use keyreel_keys::pem;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use uuid::Uuid;
@@ -175,19 +176,7 @@ pub(super) fn to_pem(
     file: &[u8],
 ) -> Result<Zeroizing<String>, Error> {
     let pkcs8 = unseal(sealing, path, &parse(path, file)?)?;
-    let text = Zeroizing::new(BASE64.encode(&*pkcs8));
-    // Reserved in full: growing would leave copies behind.
-    let mut pem = Zeroizing::new(String::with_capacity(text.len() + text.len() / 64 + 64));
-    pem.push_str("-----BEGIN PRIVATE KEY-----\n");
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = after;
-    }
-    pem.push_str("-----END PRIVATE KEY-----\n");
-    Ok(pem)
+    Ok(pem::encode("PRIVATE KEY", &pkcs8))
 }
 
 fn unseal(sealing: &SealingKey, path: &Path, file: &PairFile) -> Result<Zeroizing<Vec<u8>>, Error> {

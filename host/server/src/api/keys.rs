@@ -9,6 +9,7 @@ pub(crate) mod overview;
 mod pages;
 pub(crate) mod purge;
 pub(crate) mod recording_keys;
+pub(crate) mod recovery;
 pub(crate) mod retire;
 pub(crate) mod rewrap;
 pub(crate) mod rotation;

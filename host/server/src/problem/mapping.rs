@@ -95,6 +95,13 @@ fn of_this_side(error: KeyError) -> Problem {
             let detail = "New recordings are sealed with this key. Make or register another first.";
             return Problem::new(Code::Conflict, detail).inward(&error);
         }
+        KeyError::RecoveryTooWeak { policy, .. } => {
+            let detail = format!(
+                "This organisation's recovery key is an RSA key, of 128-bit strength, which policy \
+                 {policy} does not take. Set an MLKEM1024-P384 one first, or remove it."
+            );
+            return Problem::new(Code::BadRequest, detail).inward(&error);
+        }
         KeyError::NoCurrentKek { .. } => (
             Code::Config,
             "This organisation has no key to seal with. Its administrator has to register or \
@@ -394,6 +401,9 @@ impl From<LibraryError> for Problem {
                 "The key was changed while the recording came in. Nothing was kept; send it again.",
             )
             .inward(error),
+            LibraryError::RecoveryKey { source } => {
+                Self::new(Code::BadRequest, format!("publicKey: {source}."))
+            }
             LibraryError::Wrap { source } => match source.downcast_ref::<KeyError>() {
                 Some(error) => error.clone().into(),
                 None => Self::new(Code::Internal, INTERNAL).inward(error),

@@ -106,16 +106,21 @@ impl KeyVersion {
             provider: record.provider.to_string(),
             id: kek.id.to_string(),
             wrap_algorithm: kek.algorithm.clone(),
-            strength_bits: match algorithm {
-                Some(WrapAlgorithm::HpkeMlkem1024P384) => 256,
-                _ => 128,
-            },
+            strength_bits: algorithm.map_or(128, strength_bits),
             legacy: algorithm == Some(WrapAlgorithm::RsaOaepSha1),
             state: record.state.as_str().to_owned(),
             date_created: time(record.created_ms),
             configuration: kek.configuration().map(str::to_owned),
             recordings,
         }
+    }
+}
+
+/// What an algorithm is worth.
+pub(crate) fn strength_bits(algorithm: WrapAlgorithm) -> u16 {
+    match algorithm {
+        WrapAlgorithm::HpkeMlkem1024P384 => 256,
+        WrapAlgorithm::RsaOaepSha256 | WrapAlgorithm::RsaOaepSha1 => 128,
     }
 }
 

@@ -46,6 +46,9 @@ const ROUTES: &[(&str, &str, Needs)] = &[
     ("get", "/api/v1/tenants/{id}/keys/rewrap", Needs::Admin),
     ("delete", "/api/v1/tenants/{id}/keys/rewrap", Needs::Admin),
     ("post", "/api/v1/tenants/{id}/keys/retire", Needs::Admin),
+    ("get", "/api/v1/tenants/{id}/keys/recovery", Needs::Admin),
+    ("put", "/api/v1/tenants/{id}/keys/recovery", Needs::Admin),
+    ("delete", "/api/v1/tenants/{id}/keys/recovery", Needs::Admin),
     ("get", "/api/v2/recording/keyconfigurations", Needs::Admin),
     ("post", "/api/v2/recording/keyconfigurations", Needs::Admin),
     (

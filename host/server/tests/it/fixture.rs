@@ -246,6 +246,7 @@ impl Fixture {
             provider: wrapped.provider,
             kek: wrapped.kek,
             wrap_algorithm: wrapped.algorithm.name().to_owned(),
+            recovery: wrapped.recovery.clone(),
             generation: 0,
             parts: rows,
             details,

@@ -21,6 +21,7 @@ mod key_changes;
 mod keys;
 mod media;
 mod operate;
+mod recovery;
 mod rewrap;
 mod rotation;
 mod sealed;

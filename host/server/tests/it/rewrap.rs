@@ -115,6 +115,15 @@ async fn recordings_move_and_the_old_key_is_retired() {
     assert_eq!(status["failures"], json!([]));
     assert!(status["endedAt"].is_string() && status["lastError"].is_null());
     assert_eq!(f.counts().await, [kek(2, 5), kek(1, 0)]);
+    let metrics = crate::client::request(f.admin, "GET", "/metrics", &[], None).await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for line in [
+        "keyreel_rewrapped_recordings_total{outcome=\"ok\"} 5",
+        "keyreel_rewrapped_recordings_total{outcome=\"failed\"} 0",
+        "keyreel_rewrap_remaining 0",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
     let retired = f.retire("kek/1", None).await;
     assert_eq!(
         (retired.status, &retired.json()["state"]),

@@ -23,6 +23,7 @@ beforeEach(() => {
     [KEYS]: { body: keys() },
     [`${KEYS}/providers`]: { body: { entities: [{ id: "managed" }] } },
     [`GET ${REWRAP}`]: { body: status("idle", 0) },
+    [`${KEYS}/recovery`]: { body: { key: null, recordings: 3, lacking: 3, former: 0 } },
     [`GET ${CONFIGURATIONS}?pageSize=200&tenant=a+b`]: { body: { entities: [{ id: "c/1" }, { id: "c2" }], total: 2 } },
     [`GET ${CONFIGURATIONS}/c%2F1?tenant=a+b`]: { body: { id: "c/1", lastError: "It is down." } },
     [`GET ${CONFIGURATIONS}/c2?tenant=a+b`]: { body: { id: "c2" } },
@@ -50,6 +51,7 @@ test("every part is fetched, of this tenant", async () => {
   expect(model.schedule.value.value?.period).toBe("WEEKLY");
   await vi.waitFor(() => expect(model.health.value).toEqual({ "c/1": { kind: "ill", detail: "It is down." }, "c2": { kind: "well" } }));
   expect(model.rewrap.value.value?.state).toBe("idle");
+  expect(model.recovery.value.value?.lacking).toBe(3);
   model.destroy();
 });
 

@@ -6,7 +6,7 @@ import * as destructions from "../api/destructions";
 import * as api from "../api/keys";
 import { type Problem, problemFromError } from "../api/problem";
 import type {
-  Destruction, KeyConfiguration, KeyProvider, RewrapStatus, RotationSchedule, TenantKeys,
+  Destruction, KeyConfiguration, KeyProvider, RecoveryStatus, RewrapStatus, RotationSchedule, TenantKeys,
 } from "../api/types";
 
 export interface Loaded<T> {
@@ -27,6 +27,7 @@ export class KeysModel {
   readonly providers = signal<Loaded<KeyProvider[]>>(NOTHING);
   readonly configurations = signal<Loaded<KeyConfiguration[]>>(NOTHING);
   readonly schedule = signal<Loaded<RotationSchedule>>(NOTHING);
+  readonly recovery = signal<Loaded<RecoveryStatus>>(NOTHING);
   readonly rewrap = signal<Loaded<RewrapStatus>>(NOTHING);
   readonly destructions = signal<Loaded<Destruction[]>>(NOTHING);
   readonly health = signal<Record<string, Health | undefined>>({});
@@ -43,12 +44,12 @@ export class KeysModel {
 
   /* Everything, at once. */
   async load(): Promise<void> {
-    await Promise.all([this.loadKeys(), this.loadProviders(), this.loadConfigurations(), this.loadRewrap(), this.loadDestructions()]);
+    await Promise.all([this.loadKeys(), this.loadProviders(), this.loadConfigurations(), this.loadRecovery(), this.loadRewrap(), this.loadDestructions()]);
   }
 
   /* After an action: what it may have changed. */
   async reload(): Promise<void> {
-    await Promise.all([this.loadKeys(), this.loadConfigurations(), this.loadRewrap()]);
+    await Promise.all([this.loadKeys(), this.loadConfigurations(), this.loadRecovery(), this.loadRewrap()]);
   }
 
   async loadKeys(): Promise<void> {
@@ -61,6 +62,10 @@ export class KeysModel {
 
   loadProviders(): Promise<void> {
     return this.into(this.providers, (signal) => api.providers(this.tenant, signal));
+  }
+
+  loadRecovery(): Promise<void> {
+    return this.into(this.recovery, (signal) => api.recovery(this.tenant, signal));
   }
 
   loadSchedule(): Promise<void> {
@@ -139,7 +144,7 @@ export class KeysModel {
     } else {
       this.looks.value = null;
       // How many recordings need which key is another than before.
-      if (before === "running") await this.loadKeys();
+      if (before === "running") await Promise.all([this.loadKeys(), this.loadRecovery()]);
     }
   }
 

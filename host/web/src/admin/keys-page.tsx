@@ -17,6 +17,7 @@ import { KeyDialog, type KeyAction } from "./key-dialogs";
 import { KeysModel } from "./keys-model";
 import { KeyVersions } from "./key-versions";
 import { NowCard } from "./now-card";
+import { RecoveryCard } from "./recovery-card";
 import { RegisterDialog } from "./register-dialog";
 import { RewrapCard } from "./rewrap-card";
 import { ScheduleCard } from "./schedule-card";
@@ -85,6 +86,7 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
       </div>
       <KeyVersions model={model} ask={ask} />
       <Configurations model={model} ask={ask} />
+      <RecoveryCard model={model} />
       <section class="card admin-card" aria-labelledby="purge-heading">
         <h2 id="purge-heading">Take effect at once</h2>
         <div class="split">

@@ -9,7 +9,7 @@ import { ProblemLine, Time } from "../ui/parts";
 import { ActionDialog } from "./action-dialog";
 import type { KeysModel } from "./keys-model";
 import { Part } from "./part";
-import { olderRecordings, rewrapWords, timeLeft } from "./words";
+import { olderRecordings, recoveryWaits, rewrapWords, timeLeft } from "./words";
 
 export function RewrapCard({ model }: { model: KeysModel }) {
   return (
@@ -25,6 +25,8 @@ function Rewrap({ model, status }: { model: KeysModel; status: RewrapStatus }) {
   const problem = useSignal<Problem | null>(null);
   const keys = model.keys.value.value;
   const older = keys ? olderRecordings(keys) : 0;
+  const recovery = model.recovery.value.value;
+  const waits = recovery ? recoveryWaits(recovery) : 0;
   const running = status.state === "running";
   const unfinished = status.state === "stopped" || status.state === "failed";
   const handled = status.done + status.failed;
@@ -47,6 +49,7 @@ function Rewrap({ model, status }: { model: KeysModel; status: RewrapStatus }) {
         {older === 0
           ? "All recordings are under the current key."
           : `${counted(older, "recording")} ${older === 1 ? "needs" : "need"} an earlier key. Re-wrapping moves them under the current one; the sealed recordings themselves stay untouched.`}
+        {waits > 0 && ` ${counted(waits, "recording")} ${waits === 1 ? "waits" : "wait"} for the change of the recovery key; re-wrapping makes that too.`}
       </p>
       {status.state !== "idle" && (
         <div class="progress" data-testid="rewrap" data-state={status.state}>
@@ -63,7 +66,7 @@ function Rewrap({ model, status }: { model: KeysModel; status: RewrapStatus }) {
       {problem.value && <ProblemLine problem={problem.value} />}
       <div class="card-foot">
         {running && <button type="button" class="button" disabled={busy.value} onClick={() => void stop()} data-testid="stop-rewrap">Stop</button>}
-        {!running && (older > 0 || unfinished) && (
+        {!running && (older > 0 || waits > 0 || unfinished) && (
           <button type="button" class="button" onClick={() => { asking.value = true; }} data-testid="start-rewrap">
             {unfinished ? "Go on…" : "Re-wrap…"}
           </button>

@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import type { RewrapStatus, TenantKeys } from "../api/types";
 import { counted, moment, utc } from "../format";
 import {
-  configurationType, currentKey, isPrivateKey, isUuid, lossPhrase, olderRecordings, PERIODS, periodName, rewrapWords, stateMeaning,
-  stateName, strengthName, timeLeft,
+  configurationType, currentKey, isPrivateKey, isUuid, lossPhrase, olderRecordings, PERIODS, periodName, recoveryWaits, recoveryWords, rewrapWords,
+  stateMeaning, stateName, strengthName, timeLeft,
 } from "./words";
 
 const key = (id: string, state: string, recordings: number) => ({
@@ -46,6 +46,23 @@ describe("re-wrapping", () => {
     [look(0, 0), look(10, 10), 190, "about 3 minutes left"], [look(0, 0), look(10, 1), 1081, "about 3 hours left"],
     [look(0, 0), look(10, 200), 100, "less than a minute left"],
   ])("%#: how long it takes from two looks", (first, last, total, words) => expect(timeLeft(first, last, total)).toBe(words));
+});
+
+describe("the recovery key", () => {
+  const key = { id: "a1", wrapAlgorithm: "rsa-oaep-sha256", strengthBits: 128, dateCreated: "2026-11-22T10:39:14Z" };
+  const loss = "There is none: whoever loses the key that recordings are wrapped to loses the recordings.";
+  test.each([
+    [{ key: null, recordings: 4, lacking: 4, former: 0 }, 0, loss],
+    [{ key: null, recordings: 4, lacking: 4, former: 1 }, 1, `${loss} 1 recording is still wrapped to a former recovery key; re-wrapping drops it.`],
+    [{ key, recordings: 0, lacking: 0, former: 0 }, 0, "There are no recordings yet."],
+    [{ key, recordings: 4, lacking: 0, former: 0 }, 0, "It opens all 4 recordings."],
+    [{ key, recordings: 4, lacking: 3, former: 0 }, 3, "3 recordings of 4 lack it; re-wrapping takes them along."],
+    [{ key, recordings: 4, lacking: 1, former: 1 }, 1,
+      "1 recording of 4 lacks it; re-wrapping takes them along. 1 recording is still wrapped to a former recovery key; re-wrapping drops it."],
+  ])("%#: how many recordings it opens, and what a re-wrap would do", (status, waits, words) => {
+    expect(recoveryWaits(status)).toBe(waits);
+    expect(recoveryWords(status)).toBe(words);
+  });
 });
 
 test("every period and state has words", () => {

@@ -1,6 +1,6 @@
 /* Keys, schedules and re-wrapping in words. Not for: dates and algorithms, which other pages have as
    well (format.ts). */
-import type { Destruction, DestructionScope, KeyVersion, RewrapStatus, TenantKeys } from "../api/types";
+import type { Destruction, DestructionScope, KeyVersion, RecoveryStatus, RewrapStatus, TenantKeys } from "../api/types";
 import { counted } from "../format";
 
 export const PERIODS = ["DISABLED", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"] as const;
@@ -85,6 +85,20 @@ export function currentKey(keys: TenantKeys): KeyVersion | undefined {
 export function olderRecordings(keys: TenantKeys): number {
   return keys.keys.filter((key) => key.state !== "current" && key.state !== "retired")
     .reduce((sum, key) => sum + (key.recordings ?? 0), 0);
+}
+
+/* How many recordings a re-wrap would take to the recovery key, or away from a former one. */
+export function recoveryWaits(status: RecoveryStatus): number {
+  return status.key ? status.lacking : status.former;
+}
+
+export function recoveryWords({ key, recordings, lacking, former }: RecoveryStatus): string {
+  const are = (count: number) => `${counted(count, "recording")} ${count === 1 ? "is" : "are"}`;
+  const dropped = former > 0 ? ` ${are(former)} still wrapped to a former recovery key; re-wrapping drops it.` : "";
+  if (!key) return `There is none: whoever loses the key that recordings are wrapped to loses the recordings.${dropped}`;
+  if (recordings === 0) return "There are no recordings yet.";
+  if (lacking === 0) return `It opens all ${counted(recordings, "recording")}.`;
+  return `${counted(lacking, "recording")} of ${recordings.toLocaleString()} ${lacking === 1 ? "lacks" : "lack"} it; re-wrapping takes them along.${dropped}`;
 }
 
 export function rewrapWords(status: RewrapStatus): string {

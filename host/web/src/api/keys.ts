@@ -3,7 +3,7 @@
 import { json } from "./client";
 import type {
   EncryptionKey, KeyConfiguration, KeyConfigurationInput, KeyName, KeyProvider, Listing, LocalKeyInput, Period, Purged,
-  RewrapStatus, RotationSchedule, TenantKeys,
+  RecoveryStatus, RewrapStatus, RotationSchedule, TenantKeys,
 } from "./types";
 
 export function keys(tenant: string, signal?: AbortSignal): Promise<TenantKeys> {
@@ -66,6 +66,18 @@ export function startRewrap(tenant: string, perSecond: number | null): Promise<R
 
 export function stopRewrap(tenant: string): Promise<RewrapStatus> {
   return json("DELETE", ofTenant(tenant, "/rewrap"));
+}
+
+export function recovery(tenant: string, signal?: AbortSignal): Promise<RecoveryStatus> {
+  return json("GET", ofTenant(tenant, "/recovery"), undefined, signal);
+}
+
+export function setRecovery(tenant: string, publicKey: string): Promise<RecoveryStatus> {
+  return json("PUT", ofTenant(tenant, "/recovery"), { publicKey });
+}
+
+export function removeRecovery(tenant: string): Promise<RecoveryStatus> {
+  return json("DELETE", ofTenant(tenant, "/recovery"));
 }
 
 export function disable(tenant: string, key: KeyName): Promise<EncryptionKey> {

@@ -257,7 +257,16 @@ export interface RewrapStatus {
   /* What it waits for, or what went wrong last. */
   lastError: string | null;
   /* The first of those that could not be moved. */
-  failures: { recording: string; reason: string }[];
+  failures: { recording: string; code: string; reason: string }[];
+}
+
+/* A tenant's recovery key; without one, all recordings lack it. */
+export interface RecoveryStatus {
+  key: { id: string; wrapAlgorithm: string; strengthBits: number; dateCreated: string } | null;
+  recordings: number;
+  lacking: number;
+  /* Of those lacking, how many are wrapped to a former one. */
+  former: number;
 }
 
 export interface Purged {

@@ -27,6 +27,10 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
     ["key.enabled", "Key enabled"],
     ["key.retire.requested", "Retiring asked for"],
     ["key.retired", "Key retired"],
+    ["recovery.set.requested", "Recovery key asked for"],
+    ["recovery.set", "Recovery key set"],
+    ["recovery.remove.requested", "Removal of recovery key asked for"],
+    ["recovery.removed", "Recovery key removed"],
     ["keys.purged", "Key caches emptied"],
     ["tenant.policy.changed", "Policy changed"],
     ["key.configuration.created", "Key provider set"],
@@ -38,6 +42,7 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
     ["keys.rewrap.stopped", "Re-wrap stopped"],
     ["keys.rewrap.ended", "Re-wrap ended"],
     ["key.rewrapped", "Recording re-wrapped"],
+    ["key.rewrap.failed", "Recording not re-wrapped"],
   ] },
   { group: "Destroying", actions: [
     ["destruction.requested", "Destruction asked for"],

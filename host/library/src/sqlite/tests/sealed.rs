@@ -140,6 +140,7 @@ fn a_recording(tenant: &str, name: &str, start_ms: u64, details: Details) -> Rec
         kek: "kek/1".parse().unwrap(),
         wrap_algorithm: "rsa-oaep-sha256".to_owned(),
         generation: 0,
+        recovery: None,
         parts: Vec::<Part>::new(),
         details,
     }

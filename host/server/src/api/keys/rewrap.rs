@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use keyreel_format::RecordingId;
 use keyreel_library::{MAX_PER_SECOND, RewrapJob};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,7 +48,7 @@ pub(crate) struct RewrapStatus {
     updated_at: Option<String>,
     /// When it ended.
     ended_at: Option<String>,
-    /// What it waits for, or what went wrong last.
+    /// What it waits for, or what went wrong last, in words.
     last_error: Option<String>,
     /// The first hundred of those that could not be moved.
     failures: Vec<RewrapFailure>,
@@ -58,7 +59,9 @@ pub(crate) struct RewrapStatus {
 pub(crate) struct RewrapFailure {
     /// Which.
     recording: String,
-    /// Why.
+    /// Why, as a problem's `code`.
+    code: String,
+    /// The same in words. The server's log has the details.
     reason: String,
 }
 
@@ -78,9 +81,13 @@ impl From<Option<RewrapJob>> for RewrapStatus {
                 failures: Vec::new(),
             };
         };
-        let failure = |(id, reason): (keyreel_format::RecordingId, String)| RewrapFailure {
-            recording: id.to_string(),
-            reason,
+        let failure = |(id, class): (RecordingId, String)| {
+            let code = code(&class);
+            RewrapFailure {
+                recording: id.to_string(),
+                code: code.as_str().to_owned(),
+                reason: in_words(code),
+            }
         };
         Self {
             state: job.state.as_str(),
@@ -91,14 +98,28 @@ impl From<Option<RewrapJob>> for RewrapStatus {
             started_at: Some(time(job.started_ms)),
             updated_at: Some(time(job.updated_ms)),
             ended_at: job.ended_ms.map(time),
-            last_error: job.last_error,
+            last_error: job.last_error.map(|class| in_words(code(&class))),
             failures: job.failures.into_iter().map(failure).collect(),
         }
     }
 }
 
-/// Moves the tenant's recordings from older keys to the current one: each recording's key is
-/// unwrapped with the old key and wrapped with the new one; the recordings themselves are not
+/// The problem of this class. What was written down before there were classes is read by nobody.
+fn code(class: &str) -> Code {
+    let mut all = Code::ALL.iter();
+    let found = all.find(|code| code.as_str() == class);
+    found.copied().unwrap_or(Code::Internal)
+}
+
+fn in_words(code: Code) -> String {
+    match code {
+        Code::NotFound => "A sealed file of this recording is not in the store.".to_owned(),
+        _ => format!("{}.", code.title()),
+    }
+}
+
+/// Moves the tenant's recordings from older keys to the current one, and to the recovery key if there
+/// is one: each recording's key is unwrapped with the old key and wrapped with the new ones; the recordings themselves are not
 /// touched, and play meanwhile. One that was stopped goes on. One that runs goes on, at this pace.
 /// It survives restarts of the server.
 #[utoipa::path(post, path = "/api/v1/tenants/{id}/keys/rewrap", tag = "keys", request_body = RewrapInput,
@@ -178,4 +199,68 @@ pub(crate) async fn stop(
         .stop(tenant, &by(admin.access(), &info))
         .await?;
     Ok(private(Json(RewrapStatus::from(job))))
+}
+
+#[cfg(test)]
+mod tests {
+    use keyreel_library::RewrapState;
+
+    use super::*;
+
+    #[test]
+    fn what_the_library_says_of_a_failure_is_said_in_words_and_nothing_else_is() {
+        let said = [
+            "integrity",
+            "not-found",
+            "/srv/objects/acme/r1: os error 13",
+        ];
+        let failures = said.map(|class| ("r1".parse().unwrap(), class.to_owned()));
+        let job = RewrapJob {
+            state: RewrapState::Failed,
+            subject: String::new(),
+            total: 3,
+            done: 0,
+            failed: 3,
+            failures: failures.to_vec(),
+            per_second: 50,
+            started_ms: 0,
+            updated_ms: 0,
+            ended_ms: Some(1),
+            last_error: Some("unavailable".to_owned()),
+            owner: None,
+            lease_ms: 0,
+        };
+        let status = RewrapStatus::from(Some(job));
+        let codes: Vec<_> = status.failures.iter().map(|of| of.code.as_str()).collect();
+        assert_eq!(codes, ["integrity", "not-found", "internal"]);
+        let words: Vec<_> = status.failures.iter().map(|of| &of.reason).collect();
+        assert!(
+            words.iter().all(|reason| !reason.contains("os error")),
+            "{words:?}"
+        );
+        let waits = "A service that is needed does not answer.";
+        assert_eq!(status.last_error.as_deref(), Some(waits));
+    }
+
+    /// Every class that a re-wrap gives is one of the server's codes.
+    #[test]
+    fn every_class_has_a_code() {
+        for class in [
+            "integrity",
+            "not-found",
+            "unavailable",
+            "timeout",
+            "throttled",
+            "circuit-open",
+            "audit-unavailable",
+            "key-denied",
+            "key-not-found",
+            "key-disabled",
+            "provider-malformed",
+            "config",
+            "internal",
+        ] {
+            assert_eq!(code(class).as_str(), class);
+        }
+    }
 }

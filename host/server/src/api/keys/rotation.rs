@@ -115,7 +115,7 @@ pub(crate) async fn set_schedule(
     params(("id" = String, Path, description = "The tenant's id")),
     responses(
     (status = 200, description = "The tenant's current key, of that policy", body = EncryptionKey),
-    (status = 400, description = "`bad-request`: no such policy, or the provider makes no key pairs", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 400, description = "`bad-request`: no such policy, the provider makes no key pairs, or the recovery key is below it", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the key service says no", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another's tenant; `key-not-found`", body = ProblemDetails, content_type = "application/problem+json"),
