@@ -78,19 +78,25 @@ impl Installation {
 
 /// The example, with what is the reader's to fill in.
 fn example(lkm: &Lkm) -> anyhow::Result<String> {
+    filled([
+        &lkm.url,
+        lkm.text("apiId")?,
+        lkm.text("keypairId")?,
+        lkm.text("publicKey")?,
+    ])
+}
+
+fn filled([url, api_id, pair, public_key]: [&str; 4]) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(root().join("examples/keys/keys.toml"))?;
     let mut filled = text.clone();
     for (placeholder, real) in [
         (
             "https://keys.summit-telecom.example/key-management/v1/decrypt",
-            lkm.url.as_str(),
+            url,
         ),
-        ("keyreel-5f0c", lkm.text("apiId")?),
-        (
-            "0e37df36-4b8a-4f39-9d3c-3f5c9be7a001",
-            lkm.text("keypairId")?,
-        ),
-        ("MII…", lkm.text("publicKey")?),
+        ("keyreel-5f0c", api_id),
+        ("0e37df36-4b8a-4f39-9d3c-3f5c9be7a001", pair),
+        ("MII…", public_key),
     ] {
         anyhow::ensure!(filled.contains(placeholder), "{placeholder}");
         filled = filled.replace(placeholder, real);
@@ -102,12 +108,21 @@ fn example(lkm: &Lkm) -> anyhow::Result<String> {
 fn the_example_is_applied_once_and_then_there_is_nothing_to_change() -> anyhow::Result<()> {
     let here = Installation::new()?;
     let secret = here.folder.path().join("summit-telecom.api-key");
+    // Nobody is there yet, and a dry run asks nobody.
+    let nobody = format!("http://127.0.0.1:{}/decrypt", here.port);
+    let pair = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff";
+    std::fs::write(here.file(), filled([&nobody, "a", pair, "b"])?)?;
+    std::fs::write(&secret, "any")?;
+    let (code, plan, stderr) = here.apply(&["--dry-run"])?;
+    assert_eq!((code, plan.len()), (Some(0), 5), "{stderr}");
+
     let lkm = Lkm::start(&here.folder.path().join("lkm"), here.port)?;
     let text = example(&lkm)?;
     std::fs::write(here.file(), &text)?;
     std::fs::write(&secret, format!("{}\n", lkm.text("apiKey")?))?;
 
     let empty = here.state()?;
+    assert_eq!(empty, "", "and changes nothing");
     let (code, plan, stderr) = here.apply(&["--dry-run"])?;
     assert_eq!(code, Some(0), "{stderr}");
     let pair = lkm.text("keypairId")?;
@@ -174,6 +189,66 @@ fn the_example_is_applied_once_and_then_there_is_nothing_to_change() -> anyhow::
     std::fs::write(here.file(), &text)?;
     let (code, plan, _) = here.apply(&[])?;
     assert_eq!((code, plan.len()), (Some(0), 0), "what was there stayed");
+    Ok(())
+}
+
+#[test]
+fn a_tenant_moves_to_another_provider_and_policy() -> anyhow::Result<()> {
+    let here = Installation::new()?;
+    let lkm = Lkm::start(&here.folder.path().join("lkm"), here.port)?;
+    let own = example(&lkm)?;
+    let secret = here.folder.path().join("summit-telecom.api-key");
+    std::fs::write(secret, lkm.text("apiKey")?)?;
+    let applied = |text: &str, expected: &[&str]| -> anyhow::Result<String> {
+        std::fs::write(here.file(), text)?;
+        let (code, done, stderr) = here.apply(&[])?;
+        assert_eq!(code, Some(0), "{stderr}");
+        assert_eq!(done, expected);
+        let (code, again, second) = here.apply(&[])?;
+        assert_eq!((code, again.len()), (Some(0), 0), "{second}");
+        Ok(stderr)
+    };
+    // A tenant first, as `tenant add` makes one, and its own key later.
+    applied(
+        "[tenants.summit-telecom]\n",
+        &["+ summit-telecom: the tenant \"summit-telecom\", policy compatible, with its first key"],
+    )?;
+    let only = own
+        .split("# The private key stays")
+        .nth(1)
+        .unwrap_or_default();
+    let only = format!("# The private key stays{only}");
+    let pair = format!("+ summit-telecom: the key pair {}", lkm.text("keypairId")?);
+    let service =
+        "+ summit-telecom: key service lkm: apiId, padding, payloadHash, url, secret api-key";
+    applied(&only, &[service, &pair])?;
+    // The same service, said in another way.
+    let hashed = only.replace("payloadHash = true", "bindRecording = true");
+    let changed = "~ summit-telecom: key service lkm: bindRecording, payloadHash";
+    applied(&hashed, &[changed])?;
+    // Keyreel makes the keys, so the policy can follow.
+    let kept = "[tenants.summit-telecom]\nrotation = \"weekly\"\npolicy = \"aes256\"\n\
+                key_service.provider = \"managed\"\n";
+    let stderr = applied(
+        kept,
+        &[
+            "+ summit-telecom: key service managed",
+            "~ summit-telecom: policy compatible -> aes256, with a new key",
+            "~ summit-telecom: rotation disabled -> weekly",
+        ],
+    )?;
+    assert!(
+        stderr.contains("left alone: summit-telecom: the key service lkm"),
+        "{stderr}"
+    );
+    let kept = kept.replace("aes256", "compatible");
+    let back = "~ summit-telecom: policy aes256 -> compatible, with a new key";
+    applied(&kept, &[back])?;
+    // A pair that had its turn does not come back.
+    std::fs::write(here.file(), &only)?;
+    let (code, plan, stderr) = here.apply(&[])?;
+    assert_eq!((code, plan.len()), (Some(64), 0), "{stderr}");
+    assert!(stderr.contains("was registered before"), "{stderr}");
     Ok(())
 }
 

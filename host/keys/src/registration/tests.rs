@@ -602,7 +602,7 @@ async fn a_policy_that_was_changed_meanwhile_keeps_keys_of_the_former_one_out() 
     f.store.set_policy(&f.acme, Policy::Compatible);
     let registering = f.register(&lkm, PAIR, &public_key);
     let (made, ()) = tokio::join!(registering, changed(Policy::Aes256));
-    overtaken(made.map_err(RegistrationError::from).unwrap_err());
+    overtaken(made.unwrap_err());
 
     // Nothing is lost: what was there is there, and the pair can still be registered.
     let (_, current) = f.store.current_kek(&f.acme).await.unwrap().unwrap();

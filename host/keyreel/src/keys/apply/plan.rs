@@ -102,7 +102,12 @@ pub(crate) async fn left_alone(wanted: &Wanted, parts: &Parts) -> anyhow::Result
     }
     let in_force = present.in_force();
     for known in &present.configurations {
-        if wanted.service.is_none() || in_force.is_none_or(|used| used.id != known.id) {
+        let is_meant = wanted.service.as_ref().is_some_and(|service| {
+            service.provider == known.provider
+                && (in_force.is_some_and(|used| used.id == known.id)
+                    || said(known) == service.configuration)
+        });
+        if !is_meant {
             let (configuration, provider) = (&known.id, &known.provider);
             left.push(format!("{id}: the key service {provider} {configuration}"));
         }
