@@ -482,7 +482,7 @@ describe("the recovery key", () => {
     assert.equal(await page.textContent("[data-testid=recovery-id]"), made.id);
     const { recordings } = (await call(SWITCHING, "admin", "GET", `/api/v1/tenants/${SWITCHING}/keys/recovery`)).body;
     assert.match(await words.textContent(), new RegExp(`^${recordings} recordings of ${recordings} lack it`));
-    assert.match(await page.textContent("[data-testid=part-rewrap]"), /recovery key/);
+    assert.match(await page.textContent("[data-testid=part-rewrap]"), /change of the recovery key/);
     assert.deepEqual(await axe(page), []);
     await screenshot(page, "keys-recovery");
 

@@ -1,5 +1,6 @@
 //! `keyreel inspect` and `keyreel open`: one sealed file, no server, no keystore.
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -212,7 +213,7 @@ fn records_beside(file: &Path) -> anyhow::Result<Vec<PathBuf>> {
             .and_then(|digits| str::from_utf8(digits).ok()?.parse::<u32>().ok());
         found.extend(generation.map(|generation| (generation, path)));
     }
-    found.sort_by(|a, b| b.0.cmp(&a.0));
+    found.sort_by_key(|(generation, _)| Reverse(*generation));
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 

@@ -27,7 +27,10 @@ fn new_key(algorithm: &str, folder: &Path) -> anyhow::Result<(Value, PathBuf, Pa
         .arg(folder)
         .output()?;
     let made = data(&made)?;
-    let file = |name: &str| made[name].as_str().map(PathBuf::from).context("a file");
+    let file = |name: &str| {
+        let path = made.get(name).and_then(Value::as_str);
+        path.map(PathBuf::from).context("a file")
+    };
     let (private, public) = (file("privateKey")?, file("publicKey")?);
     Ok((made, private, public))
 }

@@ -47,8 +47,9 @@ function Rewrap({ model, status }: { model: KeysModel; status: RewrapStatus }) {
     <>
       <p class="muted">
         {older === 0
-          ? `All recordings are under the current key.${waits > 0 ? ` ${counted(waits, "recording")} ${waits === 1 ? "waits" : "wait"} for the change of the recovery key, which re-wrapping makes.` : ""}`
+          ? "All recordings are under the current key."
           : `${counted(older, "recording")} ${older === 1 ? "needs" : "need"} an earlier key. Re-wrapping moves them under the current one; the sealed recordings themselves stay untouched.`}
+        {waits > 0 && ` ${counted(waits, "recording")} ${waits === 1 ? "waits" : "wait"} for the change of the recovery key; re-wrapping makes that too.`}
       </p>
       {status.state !== "idle" && (
         <div class="progress" data-testid="rewrap" data-state={status.state}>
