@@ -1,5 +1,5 @@
-//! `keyreel recovery …`: recovery keys on a machine of their owner's. No server, catalogue or keystore
-//! is needed, nor a network.
+//! `keyreel recovery …`: recovery keys on a machine of their owner's. No server, catalogue or
+//! keystore is needed, nor a network.
 //! Not for: telling Keyreel of one (see `keys::recovery`), nor opening files with one (see `file`).
 
 use std::path::PathBuf;

@@ -208,7 +208,8 @@ pub trait KekStore: Send + Sync {
         recordings: u64,
     ) -> Result<Retirement, StoreError>;
 
-    /// The tenant's recovery key: what DEKs are wrapped to besides the current KEK. `None`: nothing.
+    /// The tenant's recovery key: what DEKs are wrapped to besides the current KEK. `None`:
+    /// nothing.
     async fn recovery_key(&self, tenant: &TenantId) -> Result<Option<RecoveryKey>, StoreError>;
 
     /// Makes `key` the tenant's recovery key in place of the former one. `false`, and nothing has
@@ -220,7 +221,8 @@ pub trait KekStore: Send + Sync {
         policy: Policy,
     ) -> Result<bool, StoreError>;
 
-    /// Leaves the tenant without a recovery key; whether it had one. What was wrapped to it stays so.
+    /// Leaves the tenant without a recovery key; whether it had one. What was wrapped to it stays
+    /// so.
     async fn remove_recovery_key(&self, tenant: &TenantId) -> Result<bool, StoreError>;
 
     /// The sealed key that `provider` keeps for `tenant` under `name`.

@@ -1,4 +1,5 @@
-//! PEM (RFC 7468): a label, and bytes in lines of base64. Secrets too: nothing is left behind of them.
+//! PEM (RFC 7468): a label, and bytes in lines of base64. Secrets too: nothing is left behind of
+//! them.
 //! Not for: what the bytes are.
 
 use base64::Engine as _;
@@ -28,8 +29,8 @@ pub fn encode(label: &str, bytes: &[u8]) -> Zeroizing<String> {
     pem
 }
 
-/// The bytes of the first block of `label`, `None` where there is none or it is cut off or no base64.
-/// What stands around it is left alone.
+/// The bytes of the first block of `label`, `None` where there is none or it is cut off or no
+/// base64. What stands around it is left alone.
 #[must_use]
 pub fn decode(label: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (begin, end) = (

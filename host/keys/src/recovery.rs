@@ -1,5 +1,5 @@
-//! Recovery keys: a second KEK that every DEK of a tenant is wrapped to, if the tenant wants one. Its
-//! private half lies offline, at its owner's, and opens recordings when the other KEK is lost.
+//! Recovery keys: a second KEK that every DEK of a tenant is wrapped to, if the tenant wants one.
+//! Its private half lies offline, at its owner's, and opens recordings when the other KEK is lost.
 //! Not for: playing. Keyreel holds the public half alone, and asks nobody to unwrap with the other.
 
 mod pair;
@@ -20,8 +20,8 @@ pub use pair::{InvalidRecoveryPair, RecoveryPair, RecoveryPairKind};
 /// The provider id under which headers name recovery keys. No plugin has it.
 pub const RECOVERY: &str = "recovery";
 
-/// PEM label of an MLKEM1024-P384 public key: the KEM's public key as docs/format.md has it. There is
-/// no standard one yet.
+/// PEM label of an MLKEM1024-P384 public key: the KEM's public key as docs/format.md has it. There
+/// is no standard one yet.
 const MLKEM_PUBLIC: &str = "KEYREEL MLKEM1024-P384 PUBLIC KEY";
 
 /// The public half of a tenant's recovery key.
@@ -128,8 +128,8 @@ fn suits(algorithm: WrapAlgorithm, policy: Policy) -> bool {
     policy == Policy::Compatible || algorithm.name() == policy.algorithm()
 }
 
-/// What a header calls a recovery key. For RSA, `openssl pkey -pubin -outform DER | sha256sum` begins
-/// with it.
+/// What a header calls a recovery key. For RSA, `openssl pkey -pubin -outform DER | sha256sum`
+/// begins with it.
 fn id_of(public_key: &[u8]) -> Option<KekId> {
     let digest = digest::digest(&digest::SHA256, public_key);
     KekId::parse(&hex::encode(digest.as_ref().get(..16)?)).ok()

@@ -63,8 +63,8 @@ impl RecoveryKeys {
     }
 
     /// Makes the public key that `text` holds the tenant's recovery key. What is taken in or
-    /// re-wrapped from now on is wrapped to it, and to no former one. Recorded before, since whoever
-    /// has its private half opens all of that, and after.
+    /// re-wrapped from now on is wrapped to it, and to no former one. Recorded before, since
+    /// whoever has its private half opens all of that, and after.
     ///
     /// # Errors
     /// [`Error::RecoveryKey`] where it is none to use; [`Error::Wrap`] where the tenant's policy is
@@ -104,8 +104,8 @@ impl RecoveryKeys {
         self.status(&tenant.id).await
     }
 
-    /// Leaves a tenant without a recovery key, if it has one. What is wrapped to it stays so until it is
-    /// re-wrapped.
+    /// Leaves a tenant without a recovery key, if it has one. What is wrapped to it stays so until
+    /// it is re-wrapped.
     ///
     /// # Errors
     /// [`Error::Backend`].
@@ -150,8 +150,8 @@ impl RecoveryKeys {
     }
 }
 
-/// How many recordings need each KEK, of those that some KEK can open: what was lost with a KEK that
-/// was retired is nobody's to wrap anew.
+/// How many recordings need each KEK, of those that some KEK can open: what was lost with a KEK
+/// that was retired is nobody's to wrap anew.
 pub(crate) async fn openable(
     catalogue: &dyn Catalogue,
     tenant: &TenantId,

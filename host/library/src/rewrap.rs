@@ -1,5 +1,6 @@
 //! Re-wraps: a tenant's recordings moved from old KEKs to the current one, and to its recovery key,
-//! or away from a former one. Their bodies are not touched: beside each object a small key record is written, then the catalogue moves to it.
+//! or away from a former one. Their bodies are not touched: beside each object a small key record
+//! is written, then the catalogue moves to it.
 //!
 //! ```text
 //! start ─▶ a row in the catalogue ─▶ whichever node claims it walks the recordings (`job`)
@@ -278,8 +279,8 @@ impl Rewrapper {
         }
     }
 
-    /// Takes up whatever jobs nobody holds, of any tenant, and removes what retired KEKs left, for as
-    /// long as it is polled.
+    /// Takes up whatever jobs nobody holds, of any tenant, and removes what retired KEKs left, for
+    /// as long as it is polled.
     pub async fn work(&self) {
         let sweeping = async {
             loop {

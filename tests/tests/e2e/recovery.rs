@@ -1,5 +1,5 @@
-//! The recovery drill, as an operator does it: a key made offline, set, older recordings taken along;
-//! then everything is lost but the sealed objects and that key.
+//! The recovery drill, as an operator does it: a key made offline, set, older recordings taken
+//! along; then everything is lost but the sealed objects and that key.
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,5 @@
-//! Two recipients: the KEK and an offline recovery key. Each opens the object alone, in whatever slot
-//! the two need.
+//! Two recipients: the KEK and an offline recovery key. Each opens the object alone, in whatever
+//! slot the two need.
 
 use bytes::BytesMut;
 use keyreel_format::wrap::{self, PrivateKey, RsaModulus};

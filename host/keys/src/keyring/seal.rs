@@ -35,8 +35,8 @@ pub struct Wrapped {
 }
 
 impl Keyring {
-    /// Wraps a recording's DEK with its tenant's current KEK, and to its recovery key. Once for a recording: all its parts
-    /// carry the same recipients.
+    /// Wraps a recording's DEK with its tenant's current KEK, and to its recovery key. Once for a
+    /// recording: all its parts carry the same recipients.
     ///
     /// No provider is asked, save once per KEK: then a random DEK is wrapped and unwrapped, so that
     /// nothing is sealed which nobody could open.

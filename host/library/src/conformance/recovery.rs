@@ -17,7 +17,8 @@ fn key(id: &str, algorithm: WrapAlgorithm, created_ms: u64) -> RecoveryKey {
     }
 }
 
-/// A recovery key is set, replaced, removed and set again; what the policy does not take is not kept.
+/// A recovery key is set, replaced, removed and set again; what the policy does not take is not
+/// kept.
 pub async fn recovery_keys(catalogue: Arc<dyn Catalogue>) {
     let tenant = new_tenant(&*catalogue, "recovery").await;
     let other = new_tenant(&*catalogue, "recovery-other").await;

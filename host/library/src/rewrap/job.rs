@@ -1,9 +1,9 @@
-//! A tenant's re-wrap: all recordings that are not under the current KEK and recovery key, a few at a time, no
-//! faster than it may, with its progress in the catalogue.
+//! A tenant's re-wrap: all recordings that are not under the current KEK and recovery key, a few at
+//! a time, no faster than it may, with its progress in the catalogue.
 //!
 //! What keeps all recordings from being moved (a key service or the catalogue away) is waited out.
-//! What keeps one from it is written down; the others go on. A rotation meanwhile, or
-//! another recovery key, means that the walk begins again, towards what is newer.
+//! What keeps one from it is written down; the others go on. A rotation meanwhile, or another
+//! recovery key, means that the walk begins again, towards what is newer.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -17,8 +17,8 @@ use crate::head::{Head, key_record_of, key_record_path};
 
 /// Generations that were passed over in vain before a recording is given up.
 const TRIES: u32 = 32;
-/// Former generations of a recording whose key records are kept. Each is a few kilobytes at most for
-/// each part.
+/// Former generations of a recording whose key records are kept. Each is a few kilobytes at most
+/// for each part.
 pub(super) const FORMER_KEPT: usize = 16;
 
 /// What became of a recording.

@@ -95,9 +95,9 @@ pub(crate) async fn show(
     Ok(private(Json(RecoveryKeyStatus::from(status))))
 }
 
-/// Sets or replaces the tenant's recovery key. Whoever has its private half can open every recording
-/// that is taken in or re-wrapped from now on, wherever a copy of it lies. Those from before follow
-/// with a re-wrap, which drops the former one.
+/// Sets or replaces the tenant's recovery key. Whoever has its private half can open every
+/// recording that is taken in or re-wrapped from now on, wherever a copy of it lies. Those from
+/// before follow with a re-wrap, which drops the former one.
 #[utoipa::path(put, path = "/api/v1/tenants/{id}/keys/recovery", tag = "keys", request_body = RecoveryKeyInput,
     params(("id" = String, Path, description = "The tenant's id")),
     responses(

@@ -118,10 +118,10 @@ fn in_words(code: Code) -> String {
     }
 }
 
-/// Moves the tenant's recordings from older keys to the current one, and to the recovery key if there
-/// is one: each recording's key is unwrapped with the old key and wrapped with the new ones; the recordings themselves are not
-/// touched, and play meanwhile. One that was stopped goes on. One that runs goes on, at this pace.
-/// It survives restarts of the server.
+/// Moves the tenant's recordings from older keys to the current one, and to the recovery key if
+/// there is one: each recording's key is unwrapped with the old key and wrapped with the new ones;
+/// the recordings themselves are not touched, and play meanwhile. One that was stopped goes on. One
+/// that runs goes on, at this pace. It survives restarts of the server.
 #[utoipa::path(post, path = "/api/v1/tenants/{id}/keys/rewrap", tag = "keys", request_body = RewrapInput,
     params(("id" = String, Path, description = "The tenant's id")),
     responses(
