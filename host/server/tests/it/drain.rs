@@ -205,10 +205,11 @@ async fn the_second_signal_cuts() {
         limit: 10,
         ..Default::default()
     };
-    // The server has closed its own on the way out.
-    let file = fixture.folder.path().join("catalogue.db");
-    let catalogue = SqliteCatalogue::open(&format!("sqlite://{}", file.display())).await;
-    let ended = catalogue.unwrap().audit(&query).await.unwrap().items;
+    // The server closed its own.
+    let path = fixture.folder.path().join("catalogue.db");
+    let url = format!("sqlite://{}", path.display());
+    let catalogue = SqliteCatalogue::open(&url).await.unwrap();
+    let ended = catalogue.audit(&query).await.unwrap().items;
     assert_eq!(
         ended.len(),
         1,
