@@ -13,6 +13,7 @@ mod access;
 mod api;
 mod client;
 mod damage;
+mod destruction;
 mod drain;
 mod fixture;
 mod http2;

@@ -193,6 +193,18 @@ impl From<DestructionError> for Problem {
     }
 }
 
+/// Where two people are needed, a token counts for none: one person may hold several.
+fn a_person(app: &App, admin: &Holding<Admin>) -> Result<(), Problem> {
+    let account = &admin.access().identity().credential.user;
+    if app.destroyer().needs_two_people() && account.is_none() {
+        return Err(Problem::new(
+            Code::Denied,
+            "Two people have to agree to this: sign in with an account. A token cannot.",
+        ));
+    }
+    Ok(())
+}
+
 /// What it would take to have something destroyed. Changes nothing.
 #[utoipa::path(post, path = "/api/v1/tenants/{id}/destructions/preview", tag = "keys", request_body = PreviewInput,
     params(("id" = String, Path, description = "The tenant's id")),
@@ -244,6 +256,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
     let scope = input.scope.parse()?;
+    a_person(&app, &admin)?;
     let by = by(admin.access(), &info);
     to_its_end(async move {
         let said = (input.confirm.as_str(), input.reason.as_str());
@@ -282,7 +295,7 @@ pub(crate) async fn list(
     responses(
     (status = 200, description = "It runs", body = DestructionStatus),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "`denied`: also to whoever asked for it", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "`denied`: also to whoever asked for it, and to tokens", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another's", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`conflict`: it does not wait for that", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
@@ -294,6 +307,7 @@ pub(crate) async fn confirm(
     Path((id, destruction)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
+    a_person(&app, &admin)?;
     let by = by(admin.access(), &info);
     to_its_end(async move {
         let now = app.destroyer().confirm(&tenant, &destruction, &by).await?;
