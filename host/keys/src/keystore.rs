@@ -309,7 +309,11 @@ impl Keystore {
                 directory: self.directory.clone(),
             });
         }
-        self.finish_epoch()
+        // Both epochs open until it is finished: no reason to stop everybody.
+        if let Err(error) = self.finish_epoch() {
+            tracing::error!(%error, "an epoch of the keystore that was cut off cannot be finished");
+        }
+        Ok(())
     }
 
     fn seal(
@@ -595,6 +599,15 @@ pub enum KeystoreError {
     )]
     NoEpoch {
         /// Where it should be.
+        path: PathBuf,
+    },
+    /// There is an epoch key where a new keystore's would be.
+    #[error(
+        "the epoch key {path:?} is there already, and belongs to another keystore: name another \
+         place for this one's (epoch_key_file). If a first start was cut off here, remove that file"
+    )]
+    EpochTaken {
+        /// Which file.
         path: PathBuf,
     },
     /// The epoch key file has not the form of one.
