@@ -9,6 +9,7 @@
 //!   ─▶ certificate
 //! ```
 //! Each step can be done twice: killed at any moment, the next node that claims it goes on.
+//! A request and its confirmation are signed: a row in the database alone has nothing destroyed.
 //! "Epoch" is the keystore's: see `keyreel_keys::Keystore::begin_epoch`. The method is what NIST
 //! SP 800-88 calls cryptographic erase.
 //! Not for: who may ask (see `keyreel-server`).
@@ -24,6 +25,7 @@ use std::time::Duration;
 use keyreel_format::{RecordingId, TenantId};
 use keyreel_keys::{Clock, KekState, Keyring};
 use serde_json::Value;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub use certificate::{Certificate, CertificateKey, verify_certificate};
@@ -81,6 +83,40 @@ pub struct DestroyerParts {
     pub two_people: bool,
 }
 
+/// What somebody does with a destruction that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DestructionStep {
+    /// Confirms what somebody else asked for: it begins.
+    Confirm,
+    /// Calls off what nobody has confirmed, or what something is in the way of. What is gone by
+    /// then stays gone.
+    Cancel,
+    /// Has one that something was in the way of go on.
+    Resume,
+}
+
+impl DestructionStep {
+    fn leads_from(self, state: DestructionState) -> Option<DestructionState> {
+        match (self, state) {
+            (Self::Confirm, DestructionState::Requested)
+            | (Self::Resume, DestructionState::Halted) => Some(DestructionState::Running),
+            (Self::Cancel, DestructionState::Requested | DestructionState::Halted) => {
+                Some(DestructionState::Cancelled)
+            }
+            _ => None,
+        }
+    }
+
+    fn action(self) -> &'static str {
+        match self {
+            Self::Confirm => "destruction.confirmed",
+            Self::Cancel => "destruction.cancelled",
+            Self::Resume => "destruction.resumed",
+        }
+    }
+}
+
 /// Why a destruction was not begun, confirmed or called off.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,13 +140,16 @@ pub enum DestructionError {
         kek: String,
     },
     /// It is not in a state in which that can be done.
-    #[error("it is {state} by now")]
+    #[error("that cannot be done any more: its state is \"{state}\"")]
     State {
         /// In which it is.
         state: &'static str,
     },
     /// Another destruction of this tenant has not ended.
-    #[error("another destruction of {tenant} has not ended")]
+    #[error(
+        "another destruction of {tenant} has not ended: see to that one first, it may have to be \
+         confirmed, resumed or called off"
+    )]
     Busy {
         /// Whose.
         tenant: TenantId,
@@ -169,13 +208,26 @@ impl Destroyer {
         tenant: &TenantId,
         scope: &DestructionScope,
     ) -> Result<String, DestructionError> {
+        Ok(self.weigh(tenant, scope).await?.0)
+    }
+
+    /// As [`Destroyer::phrase`], with how many recordings are lost.
+    async fn weigh(
+        &self,
+        tenant: &TenantId,
+        scope: &DestructionScope,
+    ) -> Result<(String, u64), DestructionError> {
         let catalogue = &self.inner.catalogue;
         let unknown = |what: String| DestructionError::Unknown { what };
         if catalogue.tenant(tenant).await?.is_none() {
-            return Err(unknown(format!("organisation {tenant}")));
+            return Err(unknown(format!("tenant {tenant}")));
         }
         match scope {
-            DestructionScope::Tenant => Ok(format!("destroy {tenant}")),
+            DestructionScope::Tenant => {
+                let counts = catalogue.recordings_by_kek(tenant).await?;
+                let lost = counts.iter().map(|count| count.recordings).sum();
+                Ok((format!("destroy {tenant}"), lost))
+            }
             DestructionScope::Key { provider, id } => {
                 let keks = catalogue.keks(tenant).await.map_err(run::store_error)?;
                 let mut keks = keks.iter();
@@ -189,7 +241,7 @@ impl Destroyer {
                 }
                 let counts = catalogue.recordings_by_kek(tenant).await?;
                 let lost = crate::KekCount::of(&counts, record);
-                Ok(format!("destroy {id} and {lost} recordings"))
+                Ok((format!("destroy {id} and {lost} recordings"), lost))
             }
             DestructionScope::Recordings { ids } => {
                 if ids.is_empty() || ids.len() > MAX_RECORDINGS {
@@ -201,7 +253,8 @@ impl Destroyer {
                 if let Some(missing) = ids.iter().find(|id| !is_there(id)) {
                     return Err(unknown(format!("recording {missing}")));
                 }
-                Ok(format!("destroy {} recordings", found.len()))
+                let lost = u64::try_from(found.len()).unwrap_or(u64::MAX);
+                Ok((format!("destroy {lost} recordings"), lost))
             }
         }
     }
@@ -226,7 +279,7 @@ impl Destroyer {
                 "say why, in 1 to 1000 characters: it is in the certificate",
             ));
         }
-        let expected = self.phrase(tenant, &scope).await?;
+        let (expected, lost) = self.weigh(tenant, &scope).await?;
         if confirm != expected {
             return Err(DestructionError::NotConfirmed { expected });
         }
@@ -236,24 +289,33 @@ impl Destroyer {
         } else {
             DestructionState::Running
         };
-        let destruction = Destruction {
+        let mut destruction = Destruction {
             id: AuditEvent::new("", now_ms, "").id,
             tenant: tenant.clone(),
             scope,
             reason: reason.to_owned(),
+            lost,
             state,
             requested_by: by.asker.subject.clone(),
             requested_ms: now_ms,
             decided_by: None,
             decided_ms: None,
+            seal: Vec::new(),
             plan: None,
             epoch: None,
             last_error: None,
             ended_ms: None,
             certificate: None,
         };
+        destruction.seal = inner.key.seal(&destruction);
         // Before: what is destroyed cannot be brought back to be recorded.
-        let event = inner.event("destruction.requested", &destruction, by);
+        let mut event = inner.event("destruction.requested", &destruction, by);
+        event
+            .fields
+            .insert("reason".to_owned(), Value::from(reason));
+        event
+            .fields
+            .insert("recordings".to_owned(), Value::from(lost));
         inner.catalogue.append_audit(&[event]).await?;
         let added = inner.catalogue.add_destruction(&destruction).await;
         added.map_err(|error| match error {
@@ -265,56 +327,54 @@ impl Destroyer {
         Ok(destruction)
     }
 
-    /// Confirms what somebody else asked for: it begins.
+    /// Confirms, calls off or resumes one.
     ///
     /// # Errors
     /// [`DestructionError::SamePerson`], [`DestructionError::State`],
     /// [`DestructionError::Unknown`]; the catalogue fails.
-    pub async fn confirm(
+    pub async fn decide(
         &self,
         tenant: &TenantId,
         id: &str,
+        step: DestructionStep,
         by: &By,
     ) -> Result<Destruction, DestructionError> {
-        let destruction = self.one(tenant, id).await?;
-        if destruction.requested_by == by.asker.subject {
+        let inner = &self.inner;
+        let before = self.one(tenant, id).await?;
+        let state = |state: DestructionState| DestructionError::State {
+            state: state.as_str(),
+        };
+        let subject = &by.asker.subject;
+        if step == DestructionStep::Confirm && before.requested_by == *subject {
             return Err(DestructionError::SamePerson);
         }
-        let step = (DestructionState::Requested, DestructionState::Running);
-        self.decide(destruction, step, "destruction.confirmed", by)
-            .await
-    }
-
-    /// Calls off what nobody has confirmed yet.
-    ///
-    /// # Errors
-    /// As [`Destroyer::confirm`]; whoever asked for it may.
-    pub async fn cancel(
-        &self,
-        tenant: &TenantId,
-        id: &str,
-        by: &By,
-    ) -> Result<Destruction, DestructionError> {
-        let destruction = self.one(tenant, id).await?;
-        let step = (DestructionState::Requested, DestructionState::Cancelled);
-        self.decide(destruction, step, "destruction.cancelled", by)
-            .await
-    }
-
-    /// Has one that something was in the way of go on.
-    ///
-    /// # Errors
-    /// As [`Destroyer::confirm`]; whoever asked for it may.
-    pub async fn resume(
-        &self,
-        tenant: &TenantId,
-        id: &str,
-        by: &By,
-    ) -> Result<Destruction, DestructionError> {
-        let destruction = self.one(tenant, id).await?;
-        let step = (DestructionState::Halted, DestructionState::Running);
-        self.decide(destruction, step, "destruction.resumed", by)
-            .await
+        let to = step.leads_from(before.state).ok_or(state(before.state))?;
+        // Of a tenant that was taken out of use, there is no way back.
+        if to == DestructionState::Cancelled
+            && before.scope == DestructionScope::Tenant
+            && inner.catalogue.destroyed_ms(tenant).await?.is_some()
+        {
+            return Err(state(before.state));
+        }
+        let event = inner.event(step.action(), &before, by);
+        inner.catalogue.append_audit(&[event]).await?;
+        let now_ms = inner.clock.now_ms();
+        let mut decided = Destruction {
+            state: to,
+            ..before.clone()
+        };
+        // Going on is no decision: who confirmed it stays.
+        if step != DestructionStep::Resume {
+            decided.decided_by = Some(subject.clone());
+            decided.decided_ms = Some(now_ms);
+            decided.seal = inner.key.seal(&decided);
+        }
+        decided.ended_ms = (to == DestructionState::Cancelled).then_some(now_ms);
+        let done = inner.catalogue.decide_destruction(before.state, &decided);
+        if !done.await? {
+            return Err(state(self.one(tenant, id).await?.state));
+        }
+        Ok(self.one(tenant, id).await?)
     }
 
     /// One of a tenant's.
@@ -351,54 +411,29 @@ impl Destroyer {
         }
     }
 
-    /// Looks for destructions that nobody runs, for ever, and runs them one after another.
+    /// Looks for destructions that nobody runs, for ever, and runs them beside each other: one that
+    /// waits for a key service keeps no other tenant's waiting. One that failed is tried again when
+    /// its lease is over.
     pub async fn work(&self) {
-        let inner = &self.inner;
+        let mut running = JoinSet::new();
         loop {
-            let lease = inner.lease();
-            let claimed = inner.catalogue.claim_destruction(None, &lease);
-            match claimed.await {
+            let lease = self.inner.lease();
+            match self.inner.catalogue.claim_destruction(None, &lease).await {
                 Ok(Some(destruction)) => {
-                    let (tenant, id) = (destruction.tenant.clone(), destruction.id.clone());
-                    if let Err(error) = run::run(inner, destruction).await {
-                        tracing::warn!(%tenant, id, %error, "a destruction was interrupted");
-                    }
+                    let inner = self.inner.clone();
+                    running.spawn(async move {
+                        let (tenant, id) = (destruction.tenant.clone(), destruction.id.clone());
+                        if let Err(error) = run::run(&inner, destruction).await {
+                            tracing::warn!(%tenant, id, %error, "a destruction was interrupted");
+                        }
+                    });
+                    continue;
                 }
                 Ok(None) => {}
                 Err(error) => tracing::warn!(%error, "no word of destructions from the catalogue"),
             }
+            while running.try_join_next().is_some() {}
             tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    async fn decide(
-        &self,
-        destruction: Destruction,
-        step: (DestructionState, DestructionState),
-        action: &str,
-        by: &By,
-    ) -> Result<Destruction, DestructionError> {
-        let inner = &self.inner;
-        let state = |state: DestructionState| DestructionError::State {
-            state: state.as_str(),
-        };
-        if destruction.state != step.0 {
-            return Err(state(destruction.state));
-        }
-        let event = inner.event(action, &destruction, by);
-        inner.catalogue.append_audit(&[event]).await?;
-        // Going on is no decision: who confirmed it stays.
-        let subject = (step.0 == DestructionState::Requested).then_some(by.asker.subject.as_str());
-        let (id, now_ms) = (&destruction.id, inner.clock.now_ms());
-        let decided = inner
-            .catalogue
-            .decide_destruction(id, step, subject, now_ms);
-        let decided = decided.await?;
-        let now = self.one(&destruction.tenant, id).await?;
-        if decided {
-            Ok(now)
-        } else {
-            Err(state(now.state))
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::state::App;
 pub(crate) use extract::{Id, JsonBody, Query, Whose};
 pub(crate) use ingest::Places;
 pub(crate) use keys::Keys;
+pub use keys::destruction::DestructionStatus;
 pub use keys::recovery::RecoveryKeyStatus;
 pub(crate) use model::time;
 pub(crate) use playback::{media_file_name, part_kind};
@@ -114,9 +115,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(keys::retire::retire))
         .routes(routes!(keys::destruction::list, keys::destruction::create))
         .routes(routes!(keys::destruction::preview))
-        .routes(routes!(keys::destruction::confirm))
-        .routes(routes!(keys::destruction::cancel))
-        .routes(routes!(keys::destruction::resume))
+        .routes(routes!(keys::destruction::decide))
         .routes(routes!(keys::destruction::certificate))
         .routes(routes!(
             keys::recovery::show,

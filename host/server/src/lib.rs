@@ -25,7 +25,7 @@ mod state;
 mod tls;
 
 pub use admin::ReadyCheck;
-pub use api::{RecoveryKeyStatus, openapi};
+pub use api::{DestructionStatus, RecoveryKeyStatus, openapi};
 pub use audit::AuditObserver;
 pub use grants::GrantKey;
 pub use keyreel_net::TlsError;

@@ -10,12 +10,13 @@ use clap::Subcommand;
 use keyreel_keys::{KekId, ProviderId, RecordingId, TenantId};
 use keyreel_library::audit_chain::AuditPublicKey;
 use keyreel_library::destruction::{
-    CertificateKey, Destroyer, DestroyerParts, DestructionError, verify_certificate,
+    CertificateKey, Destroyer, DestroyerParts, DestructionError, DestructionStep,
+    verify_certificate,
 };
 use keyreel_library::{Destruction, DestructionScope, DestructionState, Rewrapper};
-use serde_json::json;
+use keyreel_server::DestructionStatus;
 
-use super::{by, known};
+use super::{by, known, print};
 use crate::ConfigFile;
 use crate::assemble::{self, Parts};
 use crate::config::Config;
@@ -54,8 +55,11 @@ pub(crate) struct Destructions {
     #[arg(long, value_name = "ID")]
     tenant: TenantId,
     /// Lets one that is halted go on, and waits for its end.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "cancel")]
     resume: Option<String>,
+    /// Calls one off that waits to be confirmed or is halted. What is gone by then stays gone.
+    #[arg(long, value_name = "ID")]
+    cancel: Option<String>,
     #[command(flatten)]
     file: ConfigFile,
 }
@@ -76,7 +80,7 @@ pub(crate) enum CertificateCommand {
     Verify {
         /// The file.
         certificate: PathBuf,
-        /// The public key that `keyreel audit key` prints, base64.
+        /// The `publicKey` that `keyreel audit key` prints, base64.
         #[arg(long, value_name = "BASE64")]
         key: String,
     },
@@ -107,22 +111,32 @@ pub(crate) async fn shred(args: Shred) -> anyhow::Result<()> {
     };
     if asked.state == DestructionState::Requested {
         output::note("an administrator has to confirm it, on the Encryption keys page");
-        return print(&asked);
+        return print(&DestructionStatus::from(asked));
     }
     finish(parts, &destroyer, asked).await
 }
 
 pub(crate) async fn destructions(args: Destructions) -> anyhow::Result<()> {
     let (parts, destroyer) = open(&args.file, &args.tenant).await?;
-    let Some(id) = args.resume else {
-        for destruction in destroyer.all(&args.tenant).await? {
-            print(&destruction)?;
-        }
-        return Ok(());
+    let decide = async |id: &str, step| {
+        let decided = destroyer.decide(&args.tenant, id, step, &by()).await;
+        decided.map_err(|error| Usage::new(error.to_string()))
     };
-    let resumed = destroyer.resume(&args.tenant, &id, &by()).await;
-    let resumed = resumed.map_err(|error| Usage::new(error.to_string()))?;
-    finish(parts, &destroyer, resumed).await
+    match (&args.resume, &args.cancel) {
+        (Some(id), _) => {
+            let resumed = decide(id, DestructionStep::Resume).await?;
+            finish(parts, &destroyer, resumed).await
+        }
+        (None, Some(id)) => print(&DestructionStatus::from(
+            decide(id, DestructionStep::Cancel).await?,
+        )),
+        (None, None) => {
+            for destruction in destroyer.all(&args.tenant).await? {
+                print(&DestructionStatus::from(destruction))?;
+            }
+            Ok(())
+        }
+    }
 }
 
 pub(crate) async fn certificate(command: CertificateCommand) -> anyhow::Result<()> {
@@ -163,19 +177,20 @@ async fn finish(parts: Parts, destroyer: &Destroyer, asked: Destruction) -> anyh
         tokio::time::sleep(LOOK_EVERY).await;
     };
     drop(parts);
-    print(&ended)?;
-    anyhow::ensure!(
-        ended.state == DestructionState::Done,
-        "it is {}: {}",
-        ended.state.as_str(),
-        ended
-            .last_error
-            .as_deref()
-            .unwrap_or("see the server's log")
-    );
+    print(&DestructionStatus::from(ended.clone()))?;
+    if ended.state != DestructionState::Done {
+        let reason = ended.last_error.as_deref();
+        let reason = reason.unwrap_or("see the server's log");
+        let message = format!("it is {}: {reason}", ended.state.as_str());
+        let hint = format!(
+            "to go on: keyreel keys destructions --tenant {} --resume {}",
+            ended.tenant, ended.id
+        );
+        return Err(Usage::with_hint(message, &hint).into());
+    }
     output::note(
-        "back the keystore up anew: copies from before open nothing any more, of nobody. The \
-         certificate names what is left to do",
+        "back everything up anew: copies of the keystore from before open nothing any more, of any \
+         tenant. The certificate names what is left to do",
     );
     Ok(())
 }
@@ -201,23 +216,4 @@ async fn open(file: &ConfigFile, tenant: &TenantId) -> anyhow::Result<(Parts, De
         two_people: config.destruction.two_people,
     });
     Ok((parts, destroyer))
-}
-
-fn print(destruction: &Destruction) -> anyhow::Result<()> {
-    output::data(
-        &json!({
-            "id": destruction.id,
-            "tenant": destruction.tenant,
-            "scope": destruction.scope,
-            "reason": destruction.reason,
-            "state": destruction.state.as_str(),
-            "requestedBy": destruction.requested_by,
-            "decidedBy": destruction.decided_by,
-            "recordings": destruction.plan.as_ref().map(|plan| plan.recordings),
-            "keystoreEpoch": destruction.epoch,
-            "lastError": destruction.last_error,
-            "certified": destruction.certificate.is_some(),
-        })
-        .to_string(),
-    )
 }

@@ -40,7 +40,12 @@ impl Keystore {
         epochs::replace(&self.epoch_file, &[former, &next])?;
         crash::point("epoch.begun");
         epochs.push(next);
-        self.seal_anew(&epochs)
+        let epoch = self.seal_anew(&epochs)?;
+        tracing::warn!(
+            epoch,
+            "the keystore has a new epoch: back it up anew, former copies open nothing"
+        );
+        Ok(epoch)
     }
 
     /// Ends what [`Keystore::begin_epoch`] began, where that was cut off.

@@ -6,11 +6,13 @@ CREATE TABLE destruction (
     tenant       TEXT NOT NULL,
     scope        TEXT NOT NULL, -- JSON
     reason       TEXT NOT NULL,
+    lost         INTEGER NOT NULL, -- how many recordings were confirmed to be
     state        TEXT NOT NULL,
     requested_by TEXT NOT NULL,
     requested_ms INTEGER NOT NULL,
     decided_by   TEXT, -- who confirmed or cancelled it
     decided_ms   INTEGER,
+    seal         BLOB NOT NULL, -- who asked for what, and who confirmed it, signed
     plan         TEXT, -- JSON; from when it runs
     epoch        INTEGER, -- the keystore's that began with it
     last_error   TEXT,

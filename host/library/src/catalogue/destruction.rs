@@ -21,18 +21,15 @@ pub trait DestructionStore: Send + Sync {
     /// All of a tenant's, newest first.
     async fn destructions(&self, tenant: &TenantId) -> Result<Vec<Destruction>, Error>;
 
-    /// Moves one from a state to another on behalf of `subject`; whether it was in the former. A
-    /// claim on it is void then.
+    /// Moves one from state `from` to what `decided` is in, with its decision and its seal; whether
+    /// it was in the former. A claim on it is void then.
     async fn decide_destruction(
         &self,
-        id: &str,
-        (from, to): (DestructionState, DestructionState),
-        subject: Option<&str>,
-        now_ms: u64,
+        from: DestructionState,
+        decided: &Destruction,
     ) -> Result<bool, Error>;
 
-    /// Takes one that runs and that nobody holds, or that `lease.owner` holds already; this one, or
-    /// whichever there is.
+    /// Takes one that runs: this one, if nobody else holds it, or any that nobody holds.
     async fn claim_destruction(
         &self,
         id: Option<&str>,
@@ -103,6 +100,8 @@ pub struct Destruction {
     pub scope: DestructionScope,
     /// Why, in the words of whoever asked for it.
     pub reason: String,
+    /// How many recordings were confirmed to be lost.
+    pub lost: u64,
     /// Where it stands.
     pub state: DestructionState,
     /// Who asked for it.
@@ -113,6 +112,8 @@ pub struct Destruction {
     pub decided_by: Option<String>,
     /// When, ms since 1970.
     pub decided_ms: Option<u64>,
+    /// Who asked for what, and who confirmed it, signed: a row alone has nothing destroyed.
+    pub seal: Vec<u8>,
     /// What there was when it began.
     pub plan: Option<DestructionPlan>,
     /// The keystore's epoch that began with it.
@@ -192,6 +193,9 @@ pub struct DestructionPlan {
     pub keys: Vec<DoomedKey>,
     /// How many recordings are.
     pub recordings: u64,
+    /// Where the bytes of those that were named lie: what is written beside them meanwhile goes too.
+    #[serde(default)]
+    pub objects: Vec<String>,
     /// Keys of others that copies of them may open with.
     #[serde(default)]
     pub recovery: Vec<KekId>,

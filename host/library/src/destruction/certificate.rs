@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::audit_chain::{AuditKey, AuditPublicKey};
-use crate::catalogue::{DestructionScope, DoomedKey};
+use crate::catalogue::{Destruction, DestructionScope, DestructionState, DoomedKey};
 
 const TYPE: &str = "application/vnd.keyreel.destruction+json";
 
@@ -80,6 +80,46 @@ impl CertificateKey {
         };
         serde_json::to_string(&envelope).map_err(failed)
     }
+}
+
+impl CertificateKey {
+    /// What vouches for a request, and for who confirmed it.
+    pub(super) fn seal(&self, destruction: &Destruction) -> Vec<u8> {
+        self.0.sign_message(&sealed_text(destruction))
+    }
+
+    /// Whether this key sealed it.
+    pub(super) fn sealed(&self, destruction: &Destruction) -> bool {
+        let text = sealed_text(destruction);
+        self.0.public().signed_message(&text, &destruction.seal)
+    }
+}
+
+/// Length before each field, so that none runs into the next.
+fn sealed_text(destruction: &Destruction) -> Vec<u8> {
+    let scope = serde_json::to_string(&destruction.scope).unwrap_or_default();
+    let fields = [
+        destruction.id.as_str(),
+        destruction.tenant.as_str(),
+        &scope,
+        &destruction.reason,
+        &destruction.lost.to_string(),
+        &destruction.requested_by,
+        &destruction.requested_ms.to_string(),
+        destruction.decided_by.as_deref().unwrap_or(""),
+        &destruction.decided_ms.unwrap_or(0).to_string(),
+        // That it was called off does not pass for a confirmation.
+        match destruction.state {
+            DestructionState::Cancelled => "cancelled",
+            _ => "",
+        },
+    ];
+    let mut text = b"keyreel/v1 destruction request\0".to_vec();
+    for field in fields {
+        text.extend_from_slice(&(field.len() as u64).to_be_bytes());
+        text.extend_from_slice(field.as_bytes());
+    }
+    text
 }
 
 /// What an envelope says, if `key` signed it.

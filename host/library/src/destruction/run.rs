@@ -3,24 +3,32 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use keyreel_format::TenantId;
+use keyreel_format::{KekId, ProviderId, TenantId};
 use keyreel_keys::{Asker, KekRecord, KekState, KeyError, Occasion, StoreError, VaultError, crash};
 use serde_json::Value;
 
 use super::{Certificate, Inner};
 use crate::Error;
 use crate::catalogue::{
-    Destruction, DestructionNote, DestructionPlan, DestructionScope, DestructionState, Doomed,
-    DoomedKey, KekCount, RewrapState,
+    Destruction, DestructionNote, DestructionPlan, DestructionScope, DestructionState, DoomedKey,
+    KekCount, RewrapState,
 };
 use crate::head::object_of;
-use crate::rewrap::{By, MAX_PER_SECOND};
+use crate::recovery::openable;
+use crate::rewrap::By;
 
 /// Recordings that are taken out at once.
 const BATCH: u32 = 100;
+/// How long a re-wrap that was stopped may need to end what it has in hand.
+const STOPPING: Duration = Duration::from_secs(3);
+/// How often a count that changes meanwhile is taken again.
+const COUNTS: usize = 5;
 /// How often it is said that it goes on.
 const BEAT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Whose KEKs Keyreel keeps all of.
+const MANAGED: &str = "managed";
 
 const METHOD: &str = "NIST SP 800-88 cryptographic erase: the keys were destroyed, and the keystore's \
     epoch key with which every copy of them was sealed";
@@ -88,16 +96,18 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn all(&self) -> Result<(), Halt> {
+        self.is_meant()?;
         let plan = match &self.destruction.plan {
             Some(plan) => plan.clone(),
             None => self.plan().await?,
         };
         crash::point("destroy.planned");
         let epoch = match &self.destruction.scope {
-            DestructionScope::Tenant => self.tenant().await?,
-            DestructionScope::Key { .. } => self.key(&plan).await?,
-            DestructionScope::Recordings { .. } => self.recordings(&plan).await?,
+            DestructionScope::Tenant => (self.tenant().await?, plan),
+            DestructionScope::Key { .. } => self.key(plan).await?,
+            DestructionScope::Recordings { .. } => self.recordings(plan).await?,
         };
+        let (epoch, plan) = epoch;
         let note = DestructionNote {
             epoch: Some(epoch),
             ..DestructionNote::default()
@@ -111,11 +121,34 @@ impl Run<'_> {
         self.certify(plan, epoch).await
     }
 
+    /// Whether people asked for it, as many as are needed: who can write the database alone has
+    /// nothing destroyed.
+    fn is_meant(&self) -> Result<(), Halt> {
+        let Destruction {
+            requested_by,
+            decided_by,
+            ..
+        } = self.destruction;
+        let agreed = !self.inner.two_people
+            || decided_by
+                .as_ref()
+                .is_some_and(|other| other != requested_by);
+        if self.inner.key.sealed(self.destruction) && agreed {
+            return Ok(());
+        }
+        Err(Halt::Until(
+            "it was not asked for, or not confirmed, by whom it says: somebody changed the database. \
+             Call it off, and look into the audit log"
+                .to_owned(),
+        ))
+    }
+
     /// What there is, written down before anything of it goes.
     async fn plan(&self) -> Result<DestructionPlan, Halt> {
         let catalogue = &self.inner.catalogue;
         let all = self.keks().await?;
         let counts = catalogue.recordings_by_kek(self.tenant).await?;
+        let mut objects = Vec::new();
         let (keks, recordings): (Vec<&KekRecord>, u64) = match &self.destruction.scope {
             DestructionScope::Tenant => {
                 let recordings = counts.iter().map(|count| count.recordings).sum();
@@ -135,40 +168,34 @@ impl Run<'_> {
                     let recording = catalogue.recording(tenants, &doomed.recording).await?;
                     used.extend(recording.map(|recording| (recording.provider, recording.kek)));
                 }
-                // Whichever it was wrapped to before: all of the others leave them all.
-                let goes = |record: &&KekRecord| match record.state {
-                    KekState::Retired => false,
-                    KekState::Current => used
-                        .iter()
-                        .any(|(provider, id)| *provider == record.provider && *id == record.kek.id),
-                    KekState::Previous | KekState::Disabled => true,
+                // Whichever it was wrapped to before: all of the others leave them all. Those that
+                // were retired too: what opened them may be there yet.
+                let goes = |record: &&KekRecord| {
+                    record.state != KekState::Current
+                        || used.iter().any(|(provider, id)| {
+                            *provider == record.provider && *id == record.kek.id
+                        })
                 };
+                objects = found
+                    .iter()
+                    .flat_map(|doomed| doomed.objects.clone())
+                    .collect();
                 let recordings = u64::try_from(found.len()).unwrap_or(u64::MAX);
                 (all.iter().filter(goes).collect(), recordings)
             }
         };
         let mut keys = Vec::with_capacity(keks.len());
         for record in keks {
-            let (provider, id) = (&record.provider, &record.kek.id);
-            let kept = catalogue.sealed_key(self.tenant, provider, id.as_str());
-            keys.push(DoomedKey {
-                provider: provider.clone(),
-                id: id.clone(),
-                algorithm: record.kek.algorithm.clone(),
-                held_here: kept.await.map_err(store_error)?.is_some(),
-            });
+            keys.push(self.doomed_key(record).await?);
         }
         let recovery = catalogue.every_recovery_key(self.tenant).await?;
         let plan = DestructionPlan {
             keys,
             recordings,
+            objects,
             recovery,
         };
-        let note = DestructionNote {
-            plan: Some(plan.clone()),
-            ..DestructionNote::default()
-        };
-        self.note(&note).await?;
+        self.note_plan(&plan).await?;
         Ok(plan)
     }
 
@@ -181,39 +208,137 @@ impl Run<'_> {
         destroyed.map_err(keystore_error)
     }
 
-    async fn key(&self, plan: &DestructionPlan) -> Result<u64, Halt> {
-        for key in &plan.keys {
-            self.retire(key, plan.recordings).await?;
+    async fn key(&self, mut plan: DestructionPlan) -> Result<(u64, DestructionPlan), Halt> {
+        for key in plan.keys.clone() {
+            for _ in 0..COUNTS {
+                if self.is_retired(&key).await? {
+                    break;
+                }
+                // Others may have come under it, or left it, since it was confirmed.
+                plan.recordings = self.needing(&key).await?;
+                if plan.recordings > self.destruction.lost {
+                    return Err(Halt::Until(format!(
+                        "{} recordings need {} by now, and the loss of {} was confirmed: call this \
+                         off, and ask for it anew",
+                        plan.recordings, key.id, self.destruction.lost
+                    )));
+                }
+                self.note_plan(&plan).await?;
+                match self.retire(&key, plan.recordings).await {
+                    // Counted anew.
+                    Err(Halt::Until(_)) if self.needing(&key).await? != plan.recordings => {}
+                    retired => retired?,
+                }
+            }
         }
         crash::point("destroy.retired");
-        self.destroy_keys(plan).await
+        Ok((self.destroy_keys(&plan).await?, plan))
     }
 
-    async fn recordings(&self, plan: &DestructionPlan) -> Result<u64, Halt> {
+    async fn recordings(&self, mut plan: DestructionPlan) -> Result<(u64, DestructionPlan), Halt> {
         self.forget().await?;
+        self.meet_rewrap(&mut plan).await?;
         self.take_out().await?;
         crash::point("destroy.recordings-gone");
-        self.rotate_if_doomed(plan).await?;
+        self.rotate_if_doomed(&plan).await?;
         self.rewrap().await?;
-        let counts = self.inner.catalogue.recordings_by_kek(self.tenant).await?;
+        // What a re-wrap that was under way has written beside them.
+        self.delete_objects(&plan.objects).await?;
+        let counts = openable(&*self.inner.catalogue, self.tenant).await?;
         for key in &plan.keys {
-            let left = counts
+            let left: u64 = counts
                 .iter()
-                .find(|count| count.provider == key.provider && count.kek == key.id);
-            if let Some(left) = left {
+                .filter(|count| count.provider == key.provider && count.kek == key.id)
+                .map(|count| count.recordings)
+                .sum();
+            if left > 0 {
                 return Err(Halt::Until(format!(
-                    "{} recordings still need {}, which has to go: see why the re-wrap could not \
-                     move them, mend that (enable the key, answer at the key service) or destroy \
-                     that key, then let this go on",
-                    left.recordings, key.id
+                    "{left} recordings still need {}, which has to go: see why the re-wrap could not \
+                     move them, mend that (enable the key, answer at the key service), or give them \
+                     up (`keyreel keys retire {} --provider {} --confirm \"lose {left} recordings\"`); \
+                     then let this go on",
+                    key.id, key.id, key.provider
                 )));
             }
         }
         for key in &plan.keys {
-            self.retire(key, 0).await?;
+            if !self.is_retired(key).await? {
+                self.retire(key, 0).await?;
+            }
         }
         crash::point("destroy.retired");
-        self.destroy_keys(plan).await
+        Ok((self.destroy_keys(&plan).await?, plan))
+    }
+
+    /// A re-wrap may have moved some of them meanwhile: what they are under now goes as well.
+    async fn meet_rewrap(&self, plan: &mut DestructionPlan) -> Result<(), Halt> {
+        let DestructionScope::Recordings { ids } = &self.destruction.scope else {
+            return Ok(());
+        };
+        let catalogue = &self.inner.catalogue;
+        let rewrap = catalogue.rewrap_job(self.tenant).await?;
+        if rewrap.is_some_and(|job| job.state == RewrapState::Running) {
+            self.inner.rewrapper.stop(self.tenant, &self.by).await?;
+            // What it has in hand is finished by then.
+            tokio::time::sleep(STOPPING).await;
+        }
+        let keks = self.keks().await?;
+        for id in ids {
+            let tenants = std::slice::from_ref(self.tenant);
+            let Some(recording) = catalogue.recording(tenants, id).await? else {
+                continue;
+            };
+            let is_it = |provider: &ProviderId, id: &KekId| {
+                *provider == recording.provider && *id == recording.kek
+            };
+            let known = plan.keys.iter().any(|key| is_it(&key.provider, &key.id));
+            let record = keks
+                .iter()
+                .find(|record| is_it(&record.provider, &record.kek.id));
+            if let (false, Some(record)) = (known, record) {
+                plan.keys.push(self.doomed_key(record).await?);
+            }
+        }
+        self.note_plan(plan).await
+    }
+
+    async fn doomed_key(&self, record: &KekRecord) -> Result<DoomedKey, Halt> {
+        let (provider, id) = (&record.provider, &record.kek.id);
+        let kept = self
+            .inner
+            .catalogue
+            .sealed_key(self.tenant, provider, id.as_str());
+        Ok(DoomedKey {
+            provider: provider.clone(),
+            id: id.clone(),
+            algorithm: record.kek.algorithm.clone(),
+            // Retiring deletes what was kept.
+            held_here: kept.await.map_err(store_error)?.is_some()
+                || (record.state == KekState::Retired && provider.as_str() == MANAGED),
+        })
+    }
+
+    async fn note_plan(&self, plan: &DestructionPlan) -> Result<(), Halt> {
+        let note = DestructionNote {
+            plan: Some(plan.clone()),
+            ..DestructionNote::default()
+        };
+        self.note(&note).await
+    }
+
+    async fn is_retired(&self, key: &DoomedKey) -> Result<bool, Halt> {
+        let keks = self.keks().await?;
+        Ok(keks.iter().any(|record| {
+            record.provider == key.provider
+                && record.kek.id == key.id
+                && record.state == KekState::Retired
+        }))
+    }
+
+    async fn needing(&self, key: &DoomedKey) -> Result<u64, Halt> {
+        let counts = self.inner.catalogue.recordings_by_kek(self.tenant).await?;
+        let of = |count: &&KekCount| count.provider == key.provider && count.kek == key.id;
+        Ok(counts.iter().filter(of).map(|count| count.recordings).sum())
     }
 
     async fn destroy_keys(&self, plan: &DestructionPlan) -> Result<u64, Halt> {
@@ -289,9 +414,15 @@ impl Run<'_> {
         if counts.iter().all(is_current) {
             return Ok(());
         }
-        rewrapper
-            .start(self.tenant, &self.by, Some(MAX_PER_SECOND))
-            .await?;
+        match rewrapper.start(self.tenant, &self.by, None).await {
+            Ok(_) => {}
+            Err(Error::Wrap { source }) => {
+                return Err(Halt::Until(format!(
+                    "other recordings have to be moved to a current key first: {source}"
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
         loop {
             let job = match rewrapper.run(self.tenant).await? {
                 Some(job) => Some(job),
@@ -332,7 +463,7 @@ impl Run<'_> {
                 return Ok(());
             }
             for doomed in &some {
-                self.delete_objects(doomed).await?;
+                self.delete_objects(&doomed.objects).await?;
             }
             crash::point("destroy.objects-gone");
             let ids: Vec<_> = some.into_iter().map(|doomed| doomed.recording).collect();
@@ -340,9 +471,9 @@ impl Run<'_> {
         }
     }
 
-    async fn delete_objects(&self, doomed: &Doomed) -> Result<(), Halt> {
+    async fn delete_objects(&self, doomed: &[String]) -> Result<(), Halt> {
         let objects = &self.inner.objects;
-        for object in &doomed.objects {
+        for object in doomed {
             let folder = object.rsplit_once('/').map_or("", |(folder, _)| folder);
             let there = match objects.list(folder).await {
                 Ok(there) => there,
@@ -374,7 +505,7 @@ impl Run<'_> {
             completed_at: rfc3339(inner.clock.now_ms()),
             method: METHOD.to_owned(),
             keystore_epoch: epoch,
-            remaining: remaining(&plan, epoch),
+            remaining: remaining(&destruction.scope, &plan, epoch),
             keys: plan.keys,
             recordings: plan.recordings,
         };
@@ -403,6 +534,8 @@ impl Run<'_> {
         tracing::warn!(tenant = %self.tenant, id = destruction.id, reason, "a destruction waits");
         let mut event = inner.event("destruction.halted", destruction, &self.by);
         event.outcome = "failed".to_owned();
+        let said = Value::from(reason.as_str());
+        event.fields.insert("reason".to_owned(), said);
         inner.catalogue.append_audit(&[event]).await?;
         let note = DestructionNote {
             state: Some(DestructionState::Halted),
@@ -435,7 +568,16 @@ impl Run<'_> {
         let id = &self.destruction.id;
         loop {
             tokio::time::sleep(BEAT).await;
-            let (lease, note) = (self.inner.lease(), DestructionNote::default());
+            // A key service that is waited for is no silence.
+            let rewrap = match self.inner.catalogue.rewrap_job(self.tenant).await {
+                Ok(job) => job.filter(|job| job.state == RewrapState::Running),
+                Err(error) => return error,
+            };
+            let note = DestructionNote {
+                last_error: rewrap.and_then(|job| job.last_error),
+                ..DestructionNote::default()
+            };
+            let lease = self.inner.lease();
             match self
                 .inner
                 .catalogue
@@ -456,7 +598,7 @@ impl Run<'_> {
 }
 
 /// What is not Keyreel's to do, and is not claimed.
-fn remaining(plan: &DestructionPlan, epoch: u64) -> Vec<String> {
+fn remaining(scope: &DestructionScope, plan: &DestructionPlan, epoch: u64) -> Vec<String> {
     let mut steps = vec![format!(
         "Whoever copied the keystore's epoch key file before epoch {epoch} destroys that copy: with \
          it, with the master key and with a copy of the keystore from then, copies of what was \
@@ -468,6 +610,14 @@ fn remaining(plan: &DestructionPlan, epoch: u64) -> Vec<String> {
              there. Until then it opens copies of the sealed recordings.",
             key.id, key.provider
         ));
+    }
+    if *scope != DestructionScope::Tenant {
+        steps.push(
+            "Copies of the catalogue from before have names, numbers and subjects of what was \
+             destroyed, sealed under a key that the tenant goes on using: whoever keeps such copies \
+             destroys them."
+                .to_owned(),
+        );
     }
     for id in &plan.recovery {
         steps.push(format!(

@@ -226,13 +226,108 @@ async fn what_cannot_be_moved_halts_it_and_it_goes_on_when_that_is_mended() {
     assert!(halted.certificate.is_none());
     let enabled = house.keyring.enable_kek(tenant, managed, &older).await;
     enabled.unwrap();
-    destroyer
-        .resume(tenant, &asked.id, &by("ada"))
-        .await
-        .unwrap();
+    let ada = by("ada");
+    let resumed = destroyer.decide(tenant, &asked.id, DestructionStep::Resume, &ada);
+    resumed.await.unwrap();
     let done = destroyer.run(&asked.id).await.unwrap().unwrap();
     assert_eq!(done.state, DestructionState::Done, "{:?}", done.last_error);
     assert_eq!(left(&house).await, 6);
+}
+
+#[tokio::test]
+async fn more_than_was_confirmed_is_not_lost_and_the_request_can_be_called_off() {
+    let (house, older) = house().await;
+    let destroyer = destroyer(&house, false);
+    let scope = DestructionScope::Key {
+        provider: house.managed.clone(),
+        id: older.clone(),
+    };
+    let mut asked = request(&destroyer, &house, scope.clone()).await.unwrap();
+    // As if three had been confirmed, and a fourth had come since.
+    let ada = by("ada");
+    let cancel = async |id: &str| {
+        let step = DestructionStep::Cancel;
+        destroyer.decide(&house.tenant, id, step, &ada).await
+    };
+    assert!(
+        matches!(cancel(&asked.id).await, Err(DestructionError::State { .. })),
+        "it runs"
+    );
+    asked.lost = 3;
+    asked.seal = destroyer.inner.key.seal(&asked);
+    house
+        .sql(&format!(
+            "UPDATE destruction SET lost = 3, seal = x'{}'",
+            hex::encode(&asked.seal)
+        ))
+        .await;
+    let halted = destroyer.run(&asked.id).await.unwrap().unwrap();
+    assert_eq!(halted.state, DestructionState::Halted);
+    assert!(halted.last_error.unwrap().contains("4 recordings"));
+    assert_eq!(left(&house).await, 7);
+    cancel(&asked.id).await.unwrap();
+    // And asked for anew.
+    let asked = request(&destroyer, &house, scope).await.unwrap();
+    let done = destroyer.run(&asked.id).await.unwrap().unwrap();
+    assert_eq!(done.state, DestructionState::Done, "{:?}", done.last_error);
+    assert_eq!((left(&house).await, certificate(&done).recordings), (3, 4));
+}
+
+#[tokio::test]
+async fn a_row_in_the_database_has_nothing_destroyed() {
+    let (house, _) = house().await;
+    let destroyer = destroyer(&house, true);
+    let asked = request(&destroyer, &house, DestructionScope::Tenant)
+        .await
+        .unwrap();
+    let (ada, ben) = (by("ada"), by("ben"));
+    let forged = [
+        // Confirmed by nobody, by a name, by the seal of another decision.
+        "UPDATE destruction SET state = 'running'",
+        "UPDATE destruction SET state = 'running', decided_by = 'ben', decided_ms = 1",
+        "UPDATE destruction SET state = 'running', ended_ms = NULL",
+    ];
+    for (n, statement) in forged.iter().enumerate() {
+        if n == 2 {
+            let step = DestructionStep::Cancel;
+            let cancelled = destroyer.decide(&house.tenant, &asked.id, step, &ben);
+            house.sql("UPDATE destruction SET state = 'requested', decided_by = NULL, decided_ms = NULL").await;
+            cancelled.await.unwrap();
+        }
+        house.sql(statement).await;
+        let halted = destroyer.run(&asked.id).await.unwrap().unwrap();
+        assert_eq!(halted.state, DestructionState::Halted, "{statement}");
+        assert_eq!(left(&house).await, 7, "{statement}");
+    }
+    let resumed = destroyer.decide(&house.tenant, &asked.id, DestructionStep::Resume, &ada);
+    resumed.await.unwrap();
+    let again = destroyer.run(&asked.id).await.unwrap().unwrap();
+    assert_eq!(again.state, DestructionState::Halted);
+    assert_eq!(left(&house).await, 7);
+}
+
+#[tokio::test]
+async fn a_certificate_says_nothing_untrue_of_keys_that_were_retired_before() {
+    let (house, older) = house().await;
+    house.start().await;
+    house.rewrapper.run(&house.tenant).await.unwrap().unwrap();
+    let (name, ada) = ((&house.managed, &older), by("ada"));
+    let retired = house.rewrapper.retire(&house.tenant, name, 0, &ada).await;
+    retired.unwrap();
+    let destroyer = destroyer(&house, false);
+    for scope in [
+        DestructionScope::Recordings {
+            ids: vec!["new-1".parse().unwrap()],
+        },
+        DestructionScope::Tenant,
+    ] {
+        let asked = request(&destroyer, &house, scope.clone()).await.unwrap();
+        let done = destroyer.run(&asked.id).await.unwrap().unwrap();
+        assert_eq!(done.state, DestructionState::Done, "{:?}", done.last_error);
+        let says = certificate(&done);
+        let key = says.keys.iter().find(|key| key.id == older).unwrap();
+        assert!(key.held_here, "{scope:?}");
+    }
 }
 
 #[tokio::test]
@@ -245,13 +340,17 @@ async fn where_two_people_are_needed_one_is_not_enough() {
     assert_eq!(asked.state, DestructionState::Requested);
     assert!(destroyer.run(&asked.id).await.unwrap().is_none());
     let tenant = &house.tenant;
-    let same = destroyer.confirm(tenant, &asked.id, &by("ada")).await;
+    let same = destroyer
+        .decide(tenant, &asked.id, DestructionStep::Confirm, &by("ada"))
+        .await;
     assert!(matches!(same, Err(DestructionError::SamePerson)));
     destroyer
-        .cancel(tenant, &asked.id, &by("ada"))
+        .decide(tenant, &asked.id, DestructionStep::Cancel, &by("ada"))
         .await
         .unwrap();
-    let late = destroyer.confirm(tenant, &asked.id, &by("ben")).await;
+    let late = destroyer
+        .decide(tenant, &asked.id, DestructionStep::Confirm, &by("ben"))
+        .await;
     assert!(matches!(
         late,
         Err(DestructionError::State { state: "cancelled" })
@@ -261,7 +360,9 @@ async fn where_two_people_are_needed_one_is_not_enough() {
     let asked = request(&destroyer, &house, DestructionScope::Tenant)
         .await
         .unwrap();
-    let confirmed = destroyer.confirm(tenant, &asked.id, &by("ben")).await;
+    let confirmed = destroyer
+        .decide(tenant, &asked.id, DestructionStep::Confirm, &by("ben"))
+        .await;
     assert_eq!(confirmed.unwrap().state, DestructionState::Running);
     let done = destroyer.run(&asked.id).await.unwrap().unwrap();
     let says = certificate(&done);

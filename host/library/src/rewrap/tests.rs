@@ -121,6 +121,15 @@ impl House {
         self.try_add(id).await.unwrap()
     }
 
+    /// Changes the catalogue behind everybody's back.
+    pub(crate) async fn sql(&self, statement: &str) {
+        let url = format!("sqlite://{}", self.folder.join("catalogue.db").display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::query(statement).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+
     pub(crate) async fn try_add(&self, id: &str) -> Result<Recording, Error> {
         let new = NewRecording {
             id: id.parse().unwrap(),
@@ -184,7 +193,7 @@ impl House {
         recording
     }
 
-    async fn start(&self) -> RewrapJob {
+    pub(crate) async fn start(&self) -> RewrapJob {
         let asker = Asker {
             subject: "admin".to_owned(),
             ..Asker::default()

@@ -11,16 +11,16 @@ use crate::catalogue::{
     Destruction, DestructionNote, DestructionState, DestructionStore, Doomed, Lease,
 };
 
-const ALL: &str = "SELECT id, tenant, scope, reason, state, requested_by, requested_ms, decided_by, \
-    decided_ms, plan, epoch, last_error, ended_ms, certificate FROM destruction ";
+const ALL: &str = "SELECT id, tenant, scope, reason, lost, state, requested_by, requested_ms, \
+    decided_by, decided_ms, seal, plan, epoch, last_error, ended_ms, certificate FROM destruction ";
 
 #[async_trait]
 impl DestructionStore for SqliteCatalogue {
     async fn add_destruction(&self, destruction: &Destruction) -> Result<(), Error> {
         let scope = serde_json::to_string(&destruction.scope).map_err(backend)?;
         sqlx::query(
-            "INSERT INTO destruction (id, tenant, scope, reason, state, requested_by, requested_ms) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO destruction (id, tenant, scope, reason, state, requested_by, requested_ms, \
+             lost, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&destruction.id)
         .bind(destruction.tenant.as_str())
@@ -29,6 +29,8 @@ impl DestructionStore for SqliteCatalogue {
         .bind(destruction.state.as_str())
         .bind(&destruction.requested_by)
         .bind(to_i64("requested", destruction.requested_ms)?)
+        .bind(to_i64("lost", destruction.lost)?)
+        .bind(&destruction.seal)
         .execute(&self.write)
         .await
         .map_err(|error| exists(error, || format!("a destruction for {}", destruction.tenant)))?;
@@ -53,23 +55,21 @@ impl DestructionStore for SqliteCatalogue {
 
     async fn decide_destruction(
         &self,
-        id: &str,
-        (from, to): (DestructionState, DestructionState),
-        subject: Option<&str>,
-        now_ms: u64,
+        from: DestructionState,
+        decided: &Destruction,
     ) -> Result<bool, Error> {
-        let now_ms = to_i64("now", now_ms)?;
-        let ended = (to == DestructionState::Cancelled).then_some(now_ms);
+        let ms = |value: Option<u64>| value.map(|ms| to_i64("time", ms)).transpose();
         let done = sqlx::query(
-            "UPDATE destruction SET state = ?1, decided_by = coalesce(?2, decided_by), \
-             decided_ms = CASE WHEN ?2 IS NULL THEN decided_ms ELSE ?3 END, ended_ms = ?4, \
-             last_error = NULL, owner = NULL, lease_ms = 0 WHERE id = ?5 AND state = ?6",
+            "UPDATE destruction SET state = ?, decided_by = ?, decided_ms = ?, seal = ?, \
+             ended_ms = ?, last_error = NULL, owner = NULL, lease_ms = 0 \
+             WHERE id = ? AND state = ?",
         )
-        .bind(to.as_str())
-        .bind(subject)
-        .bind(now_ms)
-        .bind(ended)
-        .bind(id)
+        .bind(decided.state.as_str())
+        .bind(&decided.decided_by)
+        .bind(ms(decided.decided_ms)?)
+        .bind(&decided.seal)
+        .bind(ms(decided.ended_ms)?)
+        .bind(&decided.id)
         .bind(from.as_str())
         .execute(&self.write)
         .await
@@ -85,7 +85,8 @@ impl DestructionStore for SqliteCatalogue {
         let claimed: Option<String> = sqlx::query_scalar(
             "UPDATE destruction SET owner = ?1, lease_ms = ?2 WHERE seq = (SELECT seq \
              FROM destruction WHERE state = 'running' AND (?3 IS NULL OR id = ?3) \
-             AND (owner IS NULL OR owner = ?1 OR lease_ms <= ?4) ORDER BY seq LIMIT 1) RETURNING id",
+             AND (owner IS NULL OR (owner = ?1 AND ?3 IS NOT NULL) OR lease_ms <= ?4) \
+             ORDER BY seq LIMIT 1) RETURNING id",
         )
         .bind(&lease.owner)
         .bind(to_i64("lease", lease.until_ms)?)
@@ -249,15 +250,45 @@ impl DestructionStore for SqliteCatalogue {
     }
 
     async fn scrub(&self) -> Result<(), Error> {
-        let mut write = self.write.acquire().await.map_err(backend)?;
-        keks::empty_log(&mut write).await;
-        Ok(())
+        // Deleted terms of the search index go when its segments are merged: a bit at a time, since
+        // everybody who writes waits meanwhile. Negative: all of them, as far as it comes.
+        for pages in std::iter::once(-MERGED).chain(std::iter::repeat_n(MERGED, MERGES)) {
+            let mut write = self.write.acquire().await.map_err(backend)?;
+            let before = changes(&mut write).await?;
+            sqlx::query("INSERT INTO recording_text (recording_text, rank) VALUES ('merge', ?)")
+                .bind(pages)
+                .execute(&mut *write)
+                .await
+                .map_err(backend)?;
+            // One change is the command itself.
+            if changes(&mut write).await? - before < 2 {
+                break;
+            }
+        }
+        for _ in 0..EMPTYING {
+            let mut write = self.write.acquire().await.map_err(backend)?;
+            if keks::empty_log(&mut write).await {
+                return Ok(());
+            }
+            drop(write);
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+        Err(backend(
+            "readers keep the write-ahead log from being emptied",
+        ))
     }
 
     async fn announce_purge(&self, tenant: &TenantId, now_ms: u64) -> Result<(), Error> {
+        let now_ms = to_i64("now", now_ms)?;
         sqlx::query("INSERT INTO purge (tenant, at_ms) VALUES (?, ?)")
             .bind(tenant.as_str())
-            .bind(to_i64("now", now_ms)?)
+            .bind(now_ms)
+            .execute(&self.write)
+            .await
+            .map_err(backend)?;
+        // Every node has heard of those, or has begun since.
+        sqlx::query("DELETE FROM purge WHERE at_ms < ?")
+            .bind(now_ms - DAY_MS)
             .execute(&self.write)
             .await
             .map_err(backend)?;
@@ -289,6 +320,18 @@ impl DestructionStore for SqliteCatalogue {
         Ok((last, tenants))
     }
 }
+
+async fn changes(write: &mut sqlx::SqliteConnection) -> Result<i64, Error> {
+    let changes = sqlx::query_scalar("SELECT total_changes()").fetch_one(write);
+    changes.await.map_err(backend)
+}
+
+/// Pages of the search index that are merged at once, and how often at most.
+const MERGED: i64 = 500;
+const MERGES: usize = 10_000;
+/// How often the log is tried.
+const EMPTYING: u32 = 20;
+const DAY_MS: i64 = 24 * 3_600_000;
 
 fn ids(recordings: &[RecordingId]) -> Result<String, Error> {
     serde_json::to_string(recordings).map_err(backend)
@@ -331,11 +374,13 @@ fn from_row(row: &SqliteRow) -> Result<Destruction, Error> {
         tenant: parsed(row, "tenant")?,
         scope: scope.map_err(|_| Error::damaged("scope of a destruction"))?,
         reason: text("reason")?,
+        lost: unsigned(row, "lost")?,
         state,
         requested_by: text("requested_by")?,
         requested_ms: unsigned(row, "requested_ms")?,
         decided_by: maybe("decided_by")?,
         decided_ms: number("decided_ms")?,
+        seal: row.try_get("seal").map_err(backend)?,
         plan: plan
             .transpose()
             .map_err(|_| Error::damaged("plan of a destruction"))?,

@@ -366,9 +366,9 @@ pub(super) async fn make_current(
     Ok(())
 }
 
-/// The log holds what the pages held before: it goes too. A reader that is in its way is not waited
-/// for, since everybody who writes waits as well: it is folded in later then.
-pub(super) async fn empty_log(write: &mut SqliteConnection) {
+/// The log holds what the pages held before: it goes too. Whether it did: a reader that is in its way
+/// is not waited for, since everybody who writes waits as well.
+pub(super) async fn empty_log(write: &mut SqliteConnection) -> bool {
     let emptied = async {
         sqlx::query("PRAGMA busy_timeout = 200")
             .execute(&mut *write)
@@ -382,10 +382,11 @@ pub(super) async fn empty_log(write: &mut SqliteConnection) {
         busy
     };
     match emptied.await {
-        Ok(0) => {}
+        Ok(0) => return true,
         Ok(_) => tracing::warn!("a reader keeps the write-ahead log from being emptied now"),
         Err(error) => tracing::warn!(%error, "the write-ahead log could not be emptied"),
     }
+    false
 }
 
 async fn retire(

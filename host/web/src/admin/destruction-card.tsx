@@ -10,29 +10,30 @@ import { session } from "../state/session";
 import { Alert } from "../ui/icons";
 import { say } from "../ui/notice";
 import { Dialog, ProblemLine, Time } from "../ui/parts";
-import { ActionDialog } from "./action-dialog";
+import { ActionDialog, type Weight } from "./action-dialog";
 import type { KeysModel } from "./keys-model";
 import type { Ask } from "./keys-page";
 import { Part } from "./part";
-import { destructionState, destroyed, scopeName } from "./words";
+import { destructionState, destroyed, scopeIds, scopeName } from "./words";
 
 export function DestructionCard({ model, name, ask }: { model: KeysModel; name: string; ask: Ask }) {
   const all = model.destructions.value.value;
   const gone = all !== null && destroyed(all);
+  const ended = all?.some((each) => each.scope.kind === "tenant" && each.state === "done") ?? false;
   const open = all?.some((each) => each.state !== "done" && each.state !== "cancelled") ?? false;
   return (
     <Part title="Destroy for good" id="destroy" of={model.destructions.value} again={() => model.loadDestructions()} rows={3}>
       {all && (
         <>
           {gone
-            ? <p class="form-problem" data-testid="destroyed"><Alert size={20} /><span>Everything of {name} was destroyed. Nothing of it opens any more, and nothing new is taken in.</span></p>
+            ? <p class="form-problem" data-testid="destroyed"><Alert size={20} /><span>Everything of {name} {ended ? "was" : "is being"} destroyed. Keyreel opens nothing of it any more and takes nothing new in.</span></p>
             : <p class="muted">
-                Destroys keys in every copy there is of them, backups included: what they protect opens nowhere any more. It ends with a signed
-                certificate, which also names what is left to others.
+                Destroys the keys that Keyreel keeps, in backups too: it can never open again what they protect. Whoever holds a recovery key,
+                or a private key that Keyreel does not keep, still opens copies: the signed certificate at the end names these keys.
               </p>}
           {all.length > 0 && (
             <ul class="destructions">
-              {all.map((each) => <Row key={each.id} of={each} model={model} />)}
+              {all.map((each) => <Row key={each.id} of={each} model={model} ask={ask} />)}
             </ul>
           )}
           {!gone && (
@@ -49,12 +50,12 @@ export function DestructionCard({ model, name, ask }: { model: KeysModel; name: 
   );
 }
 
-function Row({ of: each, model }: { of: Destruction; model: KeysModel }) {
+function Row({ of: each, model, ask }: { of: Destruction; model: KeysModel; ask: Ask }) {
   const busy = useSignal(false);
   const problem = useSignal<Problem | null>(null);
   const mine = each.requestedBy === session.value?.subject;
 
-  async function decide(step: "confirm" | "cancel" | "resume") {
+  async function decide(step: "cancel" | "resume") {
     busy.value = true;
     problem.value = null;
     try {
@@ -66,6 +67,7 @@ function Row({ of: each, model }: { of: Destruction; model: KeysModel }) {
     busy.value = false;
   }
 
+  const ids = scopeIds(each.scope);
   return (
     <li class="destruction" data-testid="destruction" data-state={each.state}>
       <div class="split">
@@ -75,22 +77,27 @@ function Row({ of: each, model }: { of: Destruction; model: KeysModel }) {
         </span>
         <span class="tag state" data-state={each.state}>{destructionState(each.state)}</span>
       </div>
+      {ids && <p class="mono" data-testid="destruction-ids">{ids}</p>}
       <p class="muted">
-        <Time at={each.endedAt ?? each.requestedAt} />
+        Asked for by <strong data-testid="requested-by">{each.requestedBy}</strong>, <Time at={each.requestedAt} />
+        {each.endedAt && <>; ended <Time at={each.endedAt} /></>}
         {each.recordings !== null && <> · {counted(each.recordings, "recording")}</>}
       </p>
       {each.lastError && <p class="form-problem"><Alert size={20} /><span>{each.lastError}</span></p>}
       {each.state === "requested" && mine && <p class="muted">Another administrator has to confirm it.</p>}
+      {each.state === "halted" && (
+        <p class="muted">If it is called off, what is gone by now stays gone, but backups of it may still open.</p>
+      )}
       {problem.value && <ProblemLine problem={problem.value} />}
       <div class="card-foot">
         {each.state === "requested" && !mine && (
-          <button type="button" class="button danger" disabled={busy.value} onClick={() => void decide("confirm")} data-testid="confirm-destruction">Confirm: destroy for good</button>
-        )}
-        {each.state === "requested" && (
-          <button type="button" class="button" disabled={busy.value} onClick={() => void decide("cancel")} data-testid="cancel-destruction">Call off</button>
+          <button type="button" class="button danger" disabled={busy.value} onClick={() => ask({ kind: "confirm", of: each })} data-testid="confirm-destruction">Confirm: destroy for good…</button>
         )}
         {each.state === "halted" && (
           <button type="button" class="button" disabled={busy.value} onClick={() => void decide("resume")} data-testid="resume-destruction">Go on</button>
+        )}
+        {(each.state === "requested" || each.state === "halted") && (
+          <button type="button" class="button" disabled={busy.value} onClick={() => void decide("cancel")} data-testid="cancel-destruction">Call off</button>
         )}
         {each.certified && <a class="button small" href={api.certificate(model.tenant, each.id)} download data-testid="certificate">Certificate</a>}
       </div>
@@ -116,7 +123,7 @@ export function RecordingsDialog({ onNext, onClose }: { onNext: (scope: Destruct
             onInput={(event) => { text.value = event.currentTarget.value; }} />
         </label>
         <p class="help-line">
-          All other recordings are moved to the current key first; then every key that these were ever under is destroyed.
+          {OTHERS_FIRST}
         </p>
         <div class="dialog-end">
           <div class="dialog-foot">
@@ -131,43 +138,20 @@ export function RecordingsDialog({ onNext, onClose }: { onNext: (scope: Destruct
 
 /* What it would take, asked of the server first: it names the loss. */
 export function DestroyDialog({ model, name, scope, onClose }: { model: KeysModel; name: string; scope: DestructionScope; onClose: () => void }) {
-  const preview = useSignal<DestructionPreview | null>(null);
-  const problem = useSignal<Problem | null>(null);
+  const { asked, problem } = usePreview(model, scope);
   const reason = useSignal("");
-  useEffect(() => {
-    api.preview(model.tenant, scope).then(
-      (value) => { preview.value = value; },
-      (error: unknown) => { problem.value = problemFromError(error); },
-    );
-  }, [model, scope]);
-  const asked = preview.value;
-  if (!asked) {
-    return (
-      <Dialog title="Destroy for good" onClose={onClose} beside="stays" class="narrow" testId="action-dialog">
-        {problem.value ? <ProblemLine problem={problem.value} /> : <p class="muted" role="status">Counting what would be lost</p>}
-      </Dialog>
-    );
-  }
-  async function run() {
-    const made = await api.request(model.tenant, scope, asked?.confirm ?? "", reason.value.trim());
+  if (!asked) return <Counting problem={problem} onClose={onClose} />;
+  async function run(confirm: string) {
+    const made = await api.request(model.tenant, scope, confirm, reason.value.trim());
     await model.loadDestructions();
     say(made.state === "requested" ? "It waits for another administrator" : "It is being destroyed");
   }
-  const what = scope.kind === "tenant"
-    ? <>Every key and every recording of <strong>{name}</strong> is destroyed.</>
-    : scope.kind === "key"
-      ? <>The key <strong class="mono">{scope.id}</strong> is destroyed, and every recording that needs it.</>
-      : <><strong>{counted(scope.ids.length, "recording")}</strong> {scope.ids.length === 1 ? "is" : "are"} destroyed. All others are moved to the current key first, which may be a new one.</>;
   return (
     <ActionDialog
       title="Destroy for good" action={asked.needsTwoPeople ? "Ask for destruction" : "Destroy for good"} manner="dangerous"
-      phrase={asked.confirm} run={run} onClose={onClose}
+      phrase={asked.confirm} run={() => run(asked.confirm)} onClose={onClose}
       check={() => (reason.value.trim() === "" ? "Say why: it is in the certificate." : undefined)}
-      weight={{
-        happens: <>{what} Backups of it open nothing either, and copies of the keystore from before become worthless.{asked.needsTwoPeople && " Another administrator has to confirm it first."}</>,
-        playback: <strong>What is destroyed can never be played again, by nobody.</strong>,
-        undo: <strong>No.</strong>,
-      }}
+      weight={weightOf(scope, name, asked.needsTwoPeople && "Another administrator has to confirm it first.")}
     >
       <label class="field">
         <span>Why</span>
@@ -177,3 +161,77 @@ export function DestroyDialog({ model, name, scope, onClose }: { model: KeysMode
     </ActionDialog>
   );
 }
+
+/* The second person sees as much as the first did, and types as much. */
+export function ConfirmDialog({ model, name, of, onClose }: { model: KeysModel; name: string; of: Destruction; onClose: () => void }) {
+  const { asked, problem } = usePreview(model, of.scope);
+  if (!asked) return <Counting problem={problem} onClose={onClose} />;
+  async function run() {
+    try {
+      await api.decide(model.tenant, of.id, "confirm");
+    } finally {
+      // A refusal may come from what somebody else did meanwhile: show what is so now.
+      await model.loadDestructions();
+    }
+    say("It is being destroyed");
+  }
+  const ids = scopeIds(of.scope);
+  return (
+    <ActionDialog
+      title="Confirm: destroy for good" action="Confirm and destroy" manner="dangerous" phrase={asked.confirm} run={run} onClose={onClose}
+      weight={weightOf(of.scope, name, "It begins at once.")}
+    >
+      <dl class="facts">
+        <div><dt>What</dt><dd>{scopeName(of.scope)}{ids && <>: <span class="mono">{ids}</span></>}</dd></div>
+        <div><dt>Asked for by</dt><dd>{of.requestedBy}, <Time at={of.requestedAt} /></dd></div>
+        <div><dt>Why</dt><dd>{of.reason}</dd></div>
+      </dl>
+    </ActionDialog>
+  );
+}
+
+function usePreview(model: KeysModel, scope: DestructionScope): { asked: DestructionPreview | null; problem: Problem | null } {
+  const preview = useSignal<DestructionPreview | null>(null);
+  const problem = useSignal<Problem | null>(null);
+  useEffect(() => {
+    api.preview(model.tenant, scope).then(
+      (value) => { preview.value = value; },
+      (error: unknown) => { problem.value = problemFromError(error); },
+    );
+  }, [model, scope]);
+  return { asked: preview.value, problem: problem.value };
+}
+
+function Counting({ problem, onClose }: { problem: Problem | null; onClose: () => void }) {
+  return (
+    <Dialog title="Destroy for good" onClose={onClose} beside="stays" class="narrow" testId="action-dialog">
+      {problem ? <ProblemLine problem={problem} /> : <p class="muted" role="status">Counting what would be lost</p>}
+    </Dialog>
+  );
+}
+
+function weightOf(scope: DestructionScope, name: string, then: string | false): Weight {
+  return {
+    happens: (
+      <>
+        {whatGoes(scope, name)} Keyreel can never open again what is destroyed, not from backups either, and copies of the keystore from
+        before become worthless. Whoever holds a recovery key, or a private key that Keyreel does not keep, still opens copies: the
+        certificate names these keys. {then}
+      </>
+    ),
+    playback: <strong>Keyreel never plays again what is destroyed.</strong>,
+    undo: <strong>No.</strong>,
+  };
+}
+
+function whatGoes(scope: DestructionScope, name: string) {
+  switch (scope.kind) {
+    case "tenant": return <>Every key and every recording of <strong>{name}</strong> is destroyed.</>;
+    case "key": return <>The key <strong class="mono">{scope.id}</strong> is destroyed, and every recording that needs it.</>;
+    case "recordings": return <><strong>{counted(scope.ids.length, "recording")}</strong> {scope.ids.length === 1 ? "is" : "are"} destroyed. {OTHERS_FIRST}</>;
+  }
+}
+
+const OTHERS_FIRST =
+  "All other recordings are moved to the current key first, or to a new one, if one of these is under the current key: each that is not " +
+  "under it yet costs one decrypt at the key service. Then every key but the current one is destroyed, disabled ones too.";

@@ -3,7 +3,7 @@
 import "../styles/admin.css";
 import { useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import type { DestructionScope, KeyConfiguration, KeyVersion } from "../api/types";
+import type { Destruction, DestructionScope, KeyConfiguration, KeyVersion } from "../api/types";
 import { go, place } from "../router";
 import { tenantsWith } from "../state/roles";
 import { signInAgain } from "../state/session";
@@ -12,7 +12,7 @@ import { PolicyDialog, PurgeDialog, RotateDialog } from "./actions";
 import { AdminHead, NotForYou } from "./admin-head";
 import { ConfigurationDialog } from "./configuration-dialog";
 import { Configurations } from "./configurations";
-import { DestroyDialog, DestructionCard, RecordingsDialog } from "./destruction-card";
+import { ConfirmDialog, DestroyDialog, DestructionCard, RecordingsDialog } from "./destruction-card";
 import { KeyDialog, type KeyAction } from "./key-dialogs";
 import { KeysModel } from "./keys-model";
 import { KeyVersions } from "./key-versions";
@@ -21,6 +21,7 @@ import { RecoveryCard } from "./recovery-card";
 import { RegisterDialog } from "./register-dialog";
 import { RewrapCard } from "./rewrap-card";
 import { ScheduleCard } from "./schedule-card";
+import { destroyed } from "./words";
 
 /* Which dialog is open. */
 export type Asking =
@@ -29,7 +30,8 @@ export type Asking =
   | { kind: "register"; configuration: string }
   | { kind: "key"; action: KeyAction; key: KeyVersion }
   | { kind: "recordings" }
-  | { kind: "destroy"; scope: DestructionScope };
+  | { kind: "destroy"; scope: DestructionScope }
+  | { kind: "confirm"; of: Destruction };
 
 export type Ask = (asking: Asking) => void;
 
@@ -74,19 +76,25 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
   const changed = () => model.reload();
   const keys = model.keys.value.value;
   const open = asking.value;
+  // Nothing is made, set or registered any more once everything was destroyed.
+  const gone = destroyed(model.destructions.value.value ?? []);
   if (!shown.value) return <Waiting />;
   return (
     <>
-      <div class="admin-grid">
-        <NowCard model={model} name={name} ask={ask} />
-        <div class="admin-stack">
-          <ScheduleCard model={model} />
-          <RewrapCard model={model} />
-        </div>
-      </div>
+      {gone
+        ? <NowCard model={model} name={name} ask={ask} gone />
+        : (
+          <div class="admin-grid">
+            <NowCard model={model} name={name} ask={ask} />
+            <div class="admin-stack">
+              <ScheduleCard model={model} />
+              <RewrapCard model={model} />
+            </div>
+          </div>
+        )}
       <KeyVersions model={model} ask={ask} />
-      <Configurations model={model} ask={ask} />
-      <RecoveryCard model={model} />
+      {!gone && <Configurations model={model} ask={ask} />}
+      {!gone && <RecoveryCard model={model} />}
       <section class="card admin-card" aria-labelledby="purge-heading">
         <h2 id="purge-heading">Take effect at once</h2>
         <div class="split">
@@ -125,6 +133,7 @@ function OfTenant({ tenant, name }: { tenant: string; name: string }) {
         <RecordingsDialog onNext={(scope) => { next.current = { kind: "destroy", scope }; }} onClose={close} />
       )}
       {open?.kind === "destroy" && <DestroyDialog model={model} name={name} scope={open.scope} onClose={close} />}
+      {open?.kind === "confirm" && <ConfirmDialog model={model} name={name} of={open.of} onClose={close} />}
     </>
   );
 }

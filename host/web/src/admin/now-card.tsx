@@ -8,7 +8,7 @@ import type { Ask } from "./keys-page";
 import { Part } from "./part";
 import { currentKey, custody, olderRecordings, strengthName } from "./words";
 
-export function NowCard({ model, name, ask }: { model: KeysModel; name: string; ask: Ask }) {
+export function NowCard({ model, name, ask, gone = false }: { model: KeysModel; name: string; ask: Ask; gone?: boolean }) {
   const keys = model.keys.value.value;
   const providers = model.providers.value.value ?? [];
   const configurations = model.configurations.value.value ?? [];
@@ -34,7 +34,10 @@ export function NowCard({ model, name, ask }: { model: KeysModel; name: string; 
                 <ShieldAlert size={26} />
                 <span>
                   <strong>There is no current key</strong>
-                  <span>Recordings of {name} cannot be taken in. {keys.mintsKeks ? "Make a new key" : "Register a key pair"}, or enable the newest one again.</span>
+                  <span>
+                    Recordings of {name} cannot be taken in.
+                    {!gone && ` ${keys.mintsKeks ? "Make a new key" : "Register a key pair"}, or enable the newest one again.`}
+                  </span>
                 </span>
               </p>
             )}
@@ -48,7 +51,7 @@ export function NowCard({ model, name, ask }: { model: KeysModel; name: string; 
                 </>
               )}
               <div><dt>Policy</dt><dd data-testid="policy">{policyName(keys.policy)}</dd></div>
-              <div><dt>Older recordings</dt><dd>{older === 0 ? "all under the current key" : `${counted(older, "recording")} under earlier keys`}</dd></div>
+              {!gone && <div><dt>Older recordings</dt><dd>{older === 0 ? "all under the current key" : `${counted(older, "recording")} under earlier keys`}</dd></div>}
             </dl>
             {key?.legacy && (
               <p class="legacy-note">
@@ -56,12 +59,12 @@ export function NowCard({ model, name, ask }: { model: KeysModel; name: string; 
                 padding in its settings, register a new key pair, and re-wrap the older recordings.
               </p>
             )}
-            <div class="card-foot">
+            {!gone && <div class="card-foot">
               {keys.mintsKeks
                 ? <button type="button" class="button primary" onClick={() => ask({ kind: "rotate" })} data-testid="rotate">Rotate now…</button>
                 : lkm && <button type="button" class="button primary" onClick={() => ask({ kind: "register", configuration: lkm.id })} data-testid="register">Register a key pair…</button>}
               {keys.mintsKeks && <button type="button" class="button" onClick={() => ask({ kind: "policy" })} data-testid="change-policy">Change policy…</button>}
-            </div>
+            </div>}
           </>
         );
       })()}

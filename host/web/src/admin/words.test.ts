@@ -4,7 +4,7 @@ import type { RewrapStatus, TenantKeys } from "../api/types";
 import { counted, moment, utc } from "../format";
 import {
   configurationType, currentKey, isPrivateKey, isUuid, lossPhrase, olderRecordings, PERIODS, periodName, recoveryWaits, recoveryWords, rewrapWords,
-  stateMeaning, stateName, strengthName, timeLeft,
+  scopeIds, scopeName, stateMeaning, stateName, strengthName, timeLeft,
 } from "./words";
 
 const key = (id: string, state: string, recordings: number) => ({
@@ -63,6 +63,14 @@ describe("the recovery key", () => {
     expect(recoveryWaits(status)).toBe(waits);
     expect(recoveryWords(status)).toBe(words);
   });
+});
+
+test("what is to be destroyed is named, many recordings by their first", () => {
+  const ids = ["r1", "r2", "r3", "r4", "r5", "r6", "r7"];
+  expect([scopeName({ kind: "tenant" }), scopeIds({ kind: "tenant" })]).toEqual(["Everything", ""]);
+  expect([scopeName({ kind: "recordings", ids: ["r1"] }), scopeIds({ kind: "recordings", ids: ["r1"] })]).toEqual(["Recording r1", ""]);
+  expect(scopeIds({ kind: "recordings", ids: ids.slice(0, 5) })).toBe("r1, r2, r3, r4, r5");
+  expect(scopeIds({ kind: "recordings", ids })).toBe("r1, r2, r3, r4, r5 and 2 more");
 });
 
 test("every period and state has words", () => {

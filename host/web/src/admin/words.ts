@@ -49,6 +49,15 @@ export function scopeName(scope: DestructionScope): string {
   }
 }
 
+/* The first of them by name: who confirms has to see what. */
+export function scopeIds(scope: DestructionScope): string {
+  if (scope.kind !== "recordings" || scope.ids.length < 2) return "";
+  const more = scope.ids.length - IDS_SHOWN;
+  return scope.ids.slice(0, IDS_SHOWN).join(", ") + (more > 0 ? ` and ${more.toLocaleString()} more` : "");
+}
+
+const IDS_SHOWN = 5;
+
 /* Whether all that the organisation had is gone, or going. */
 export function destroyed(all: Destruction[]): boolean {
   return all.some((each) => each.scope.kind === "tenant" && (each.state === "done" || each.state === "running" || each.state === "halted"));
@@ -62,7 +71,7 @@ export function strengthName(bits: number): string {
 export function custody(provider: string, name: string): string {
   switch (provider) {
     case "managed":
-      return "Keyreel makes the key pairs and keeps the private keys, sealed under this organisation's root key.";
+      return "Keyreel makes the key pairs and keeps the private keys, each sealed under a key of its own.";
     case "lkm":
       return "Your Local Key Manager keeps the private keys. Keyreel asks it for every recording's key; when it says no, nothing plays.";
     case "aws-kms":

@@ -188,9 +188,9 @@ const EXPLANATIONS: Record<string, Explanation> = {
     turn: "you",
   },
   "destroyed": {
-    title: "This recording was destroyed",
-    advice: "Its key was destroyed on purpose, so nobody can hear it again, backups included.",
-    turn: "nobody",
+    title: "Keyreel cannot open this recording any more",
+    advice: "Its organisation's keys are gone. Unless that was meant, restore the keystore.",
+    turn: "your administrator",
   },
   "conflict": {
     title: "It conflicts with the present state",

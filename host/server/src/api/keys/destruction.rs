@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use keyreel_format::{KekId, ProviderId, RecordingId};
-use keyreel_library::destruction::DestructionError;
+use keyreel_library::destruction::{DestructionError, DestructionStep};
 use keyreel_library::{Destruction, DestructionScope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -112,7 +112,7 @@ pub(crate) struct DestructionInput {
 /// A destruction, asked for or done.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct DestructionStatus {
+pub struct DestructionStatus {
     /// Its id.
     id: String,
     /// What.
@@ -130,8 +130,10 @@ pub(crate) struct DestructionStatus {
     decided_by: Option<String>,
     /// When.
     decided_at: Option<String>,
-    /// How many recordings it is about; from when it runs.
-    recordings: Option<u64>,
+    /// How many recordings are lost: as it was confirmed, and as it was when it ran.
+    recordings: u64,
+    /// The keystore's epoch that began with it.
+    keystore_epoch: Option<u64>,
     /// What is in its way.
     last_error: Option<String>,
     /// When it was done or cancelled.
@@ -151,7 +153,10 @@ impl From<Destruction> for DestructionStatus {
             requested_at: time(destruction.requested_ms),
             decided_by: destruction.decided_by,
             decided_at: destruction.decided_ms.map(time),
-            recordings: destruction.plan.map(|plan| plan.recordings),
+            recordings: destruction
+                .plan
+                .map_or(destruction.lost, |plan| plan.recordings),
+            keystore_epoch: destruction.epoch,
             last_error: destruction.last_error,
             ended_at: destruction.ended_ms.map(time),
             certified: destruction.certificate.is_some(),
@@ -289,81 +294,44 @@ pub(crate) async fn list(
     Ok(private(Json(Destructions { entities })))
 }
 
-/// Confirms what another administrator asked for: it begins.
-#[utoipa::path(post, path = "/api/v1/tenants/{id}/destructions/{destruction}/confirm", tag = "keys",
-    params(("id" = String, Path, description = "The tenant's id"), ("destruction" = String, Path, description = "The destruction's id")),
+/// Confirms what another administrator asked for (`confirm`: it begins), calls off what nobody has
+/// confirmed or what something is in the way of (`cancel`: what is gone by then stays gone), or has one
+/// that something was in the way of go on (`resume`).
+#[utoipa::path(post, path = "/api/v1/tenants/{id}/destructions/{destruction}/{step}", tag = "keys",
+    params(("id" = String, Path, description = "The tenant's id"), ("destruction" = String, Path, description = "The destruction's id"),
+        ("step" = String, Path, description = "`confirm`, `cancel` or `resume`")),
     responses(
-    (status = 200, description = "It runs", body = DestructionStatus),
+    (status = 200, description = "How it is now", body = DestructionStatus),
+    (status = 400, description = "`bad-request`: there is no such step", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "`denied`: also to whoever asked for it, and to tokens", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "`denied`: to confirm also to whoever asked for it, and to tokens", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another's", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`conflict`: it does not wait for that", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
-pub(crate) async fn confirm(
+pub(crate) async fn decide(
     State(app): State<App>,
     info: RequestInfo,
     admin: Holding<Admin>,
-    Path((id, destruction)): Path<(String, String)>,
+    Path((id, destruction, step)): Path<(String, String, String)>,
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
-    a_person(&app, &admin)?;
+    let step = match step.as_str() {
+        "confirm" => DestructionStep::Confirm,
+        "cancel" => DestructionStep::Cancel,
+        "resume" => DestructionStep::Resume,
+        _ => {
+            let detail = "A destruction is confirmed, cancelled or resumed.";
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
+    };
+    if step == DestructionStep::Confirm {
+        a_person(&app, &admin)?;
+    }
     let by = by(admin.access(), &info);
     to_its_end(async move {
-        let now = app.destroyer().confirm(&tenant, &destruction, &by).await?;
-        Ok(private(Json(DestructionStatus::from(now))))
-    })
-    .await
-}
-
-/// Calls off what nobody has confirmed yet.
-#[utoipa::path(post, path = "/api/v1/tenants/{id}/destructions/{destruction}/cancel", tag = "keys",
-    params(("id" = String, Path, description = "The tenant's id"), ("destruction" = String, Path, description = "The destruction's id")),
-    responses(
-    (status = 200, description = "It was called off", body = DestructionStatus),
-    (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, description = "`not-found`, also where it is another's", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, description = "`conflict`: it has begun, or was called off before", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
-), security(("bearer" = []), ("cookie" = [])))]
-pub(crate) async fn cancel(
-    State(app): State<App>,
-    info: RequestInfo,
-    admin: Holding<Admin>,
-    Path((id, destruction)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let tenant = named(&admin, &id, &info)?;
-    let by = by(admin.access(), &info);
-    to_its_end(async move {
-        let now = app.destroyer().cancel(&tenant, &destruction, &by).await?;
-        Ok(private(Json(DestructionStatus::from(now))))
-    })
-    .await
-}
-
-/// Has one that something was in the way of go on.
-#[utoipa::path(post, path = "/api/v1/tenants/{id}/destructions/{destruction}/resume", tag = "keys",
-    params(("id" = String, Path, description = "The tenant's id"), ("destruction" = String, Path, description = "The destruction's id")),
-    responses(
-    (status = 200, description = "It runs again", body = DestructionStatus),
-    (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, description = "`not-found`, also where it is another's", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 409, description = "`conflict`: nothing is in its way", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
-), security(("bearer" = []), ("cookie" = [])))]
-pub(crate) async fn resume(
-    State(app): State<App>,
-    info: RequestInfo,
-    admin: Holding<Admin>,
-    Path((id, destruction)): Path<(String, String)>,
-) -> Result<Response, Problem> {
-    let tenant = named(&admin, &id, &info)?;
-    let by = by(admin.access(), &info);
-    to_its_end(async move {
-        let now = app.destroyer().resume(&tenant, &destruction, &by).await?;
-        Ok(private(Json(DestructionStatus::from(now))))
+        let now = app.destroyer().decide(&tenant, &destruction, step, &by);
+        Ok(private(Json(DestructionStatus::from(now.await?))))
     })
     .await
 }

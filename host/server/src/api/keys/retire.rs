@@ -13,7 +13,7 @@ use super::{by, to_its_end};
 use crate::access::{Admin, Holding};
 use crate::api::JsonBody;
 use crate::api::session::private;
-use crate::problem::{Problem, ProblemDetails};
+use crate::problem::{Code, Problem, ProblemDetails};
 use crate::request::RequestInfo;
 use crate::state::App;
 
@@ -46,7 +46,7 @@ impl RetireInput {
     (status = 200, description = "The key, retired", body = EncryptionKey),
     (status = 400, description = "`bad-request`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "`denied`; also a loss, where two people have to agree to it", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another's tenant; `key-not-found`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`key-in-use`: so many recordings need it, and `confirm` does not name that number; `conflict`: it is the current one", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
@@ -60,6 +60,12 @@ pub(crate) async fn retire(
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
     let lost = input.lost();
+    if lost > 0 && app.destroyer().needs_two_people() {
+        return Err(Problem::new(
+            Code::Denied,
+            "Two people have to agree to a loss here: ask for the key to be destroyed instead.",
+        ));
+    }
     let name = KeyName {
         provider: input.provider,
         id: input.id,
