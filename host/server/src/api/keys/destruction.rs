@@ -34,8 +34,8 @@ pub(crate) enum Scope {
         /// Its id.
         id: String,
     },
-    /// Some recordings, at most 1000. All others are moved to the current key first; every key that
-    /// these were ever under is destroyed then.
+    /// Some recordings, at most 1000. All others are moved to the current key first; every key but
+    /// the current one is destroyed then, disabled ones too.
     Recordings {
         /// Their ids.
         ids: Vec<String>,
