@@ -311,7 +311,11 @@ impl Keystore {
                 directory: self.directory.clone(),
             });
         }
-        self.finish_epoch()
+        // Both epochs open until it is finished: no reason to stop everybody.
+        if let Err(error) = self.finish_epoch() {
+            tracing::error!(%error, "an epoch of the keystore that was cut off cannot be finished");
+        }
+        Ok(())
     }
 
     fn seal(

@@ -93,7 +93,8 @@ fn put(
     sync_directory(path)
 }
 
-fn temporary(path: &Path) -> io::Result<PathBuf> {
+/// A new name for a temporary file of `path`.
+pub(crate) fn temporary(path: &Path) -> io::Result<PathBuf> {
     let mut random = [0; 8];
     aws_lc_rs::rand::fill(&mut random).map_err(io::Error::other)?;
     let mut name = temporary_prefix(path);

@@ -12,8 +12,7 @@
 //! There is one line, and two while files are being sealed anew. Nothing is lost if that is cut off:
 //! both epochs open, and the next one who opens the keystore finishes it.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,26 +130,27 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<Epoch>>, KeystoreError> {
     }
 }
 
-/// Writes the first epochs of a new keystore. Where another process was first, its epochs stay.
+/// Writes the first epoch of a new keystore. One that is there is another keystore's: if both had
+/// it, the next epoch of either would be the end of the other.
 pub(super) fn create(path: &Path, epoch: &Epoch) -> Result<(), KeystoreError> {
-    match private_file::create(path, &text(&[epoch])?) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(KeystoreError::io(path, error)),
-    }
+    private_file::create(path, &text(&[epoch])?).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => KeystoreError::EpochTaken {
+            path: path.to_owned(),
+        },
+        _ => KeystoreError::io(path, source),
+    })
 }
 
 /// Puts `epochs` in the place of what the file holds, which is overwritten where it lies.
 pub(super) fn replace(path: &Path, epochs: &[&Epoch]) -> Result<(), KeystoreError> {
     let io = |source| KeystoreError::io(path, source);
-    let mut former = OpenOptions::new().write(true).open(path).map_err(io)?;
-    let len = former.metadata().map_err(io)?.len();
+    // A second name for what is there now: should this end half way, whoever comes next finds and
+    // overwrites it.
+    let former = private_file::temporary(path).map_err(io)?;
+    std::fs::hard_link(path, &former).map_err(io)?;
     private_file::replace(path, &text(epochs)?).map_err(io)?;
-    // It has no name any more; its blocks are there until they are used again.
-    former.seek(SeekFrom::Start(0)).map_err(io)?;
-    let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
-    former.write_all(&zeros).map_err(io)?;
-    former.sync_all().map_err(io)
+    files::destroy_one(&former).map_err(io)?;
+    private_file::sync_directory(path).map_err(io)
 }
 
 fn parse(line: &[u8]) -> Option<Epoch> {

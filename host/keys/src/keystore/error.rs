@@ -53,6 +53,15 @@ pub enum KeystoreError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// There is an epoch key where a new keystore's would be.
+    #[error(
+        "the epoch key {path:?} is there already, and belongs to another keystore: name another \
+         place for this one's (epoch_key_file). If a first start was cut off here, remove that file"
+    )]
+    EpochTaken {
+        /// Which file.
+        path: PathBuf,
+    },
     /// The epoch key file has not the form of one.
     #[error(
         "the epoch key file {path:?} must hold one or two lines, each an epoch's number, a space \

@@ -12,12 +12,18 @@ use crate::private_file::{directory_of, sync_directory, temporary_prefix};
 /// Overwrites and unlinks `path` and whatever an interrupted creation left of it. Says whether
 /// `path` was there.
 pub(super) fn destroy(path: &Path) -> io::Result<bool> {
-    for leftover in leftovers(path)? {
-        destroy_one(&leftover)?;
-    }
+    destroy_leftovers(path)?;
     let existed = destroy_one(path)?;
     sync_directory(path)?;
     Ok(existed)
+}
+
+/// Overwrites and unlinks what interrupted writes of `path` left.
+pub(super) fn destroy_leftovers(path: &Path) -> io::Result<()> {
+    for leftover in leftovers(path)? {
+        destroy_one(&leftover)?;
+    }
+    Ok(())
 }
 
 /// Creates a directory with mode 0700, parents included, unless it exists.

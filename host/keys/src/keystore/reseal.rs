@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::epochs::{self, Epoch, SealingKey};
 use super::{Body, Keystore, KeystoreError, Sealed, files};
 use crate::{aead, crash, private_file};
@@ -21,6 +23,9 @@ impl Keystore {
     pub fn begin_epoch(&self) -> Result<u64, KeystoreError> {
         let _lock = self.lock()?;
         let mut epochs = self.epochs()?;
+        self.forget_leftovers()?;
+        // Before anything changes: a file that does not open stops it here.
+        self.each_file(&mut |kind, path| self.opened(kind, path).map(drop))?;
         // One that was cut off is no new one: copies were made since.
         if epochs.len() > 1 {
             self.seal_anew(&epochs)?;
@@ -44,12 +49,64 @@ impl Keystore {
             return Ok(());
         }
         let _lock = self.lock()?;
+        self.forget_leftovers()?;
         let epochs = self.epochs()?;
         // Unless somebody else has, meanwhile.
         if epochs.len() > 1 {
             self.seal_anew(&epochs)?;
         }
         Ok(())
+    }
+
+    /// What a write of the epoch key that was cut off left beside it: a key of a former epoch.
+    fn forget_leftovers(&self) -> Result<(), KeystoreError> {
+        let io = |source| KeystoreError::io(&self.epoch_file, source);
+        files::destroy_leftovers(&self.epoch_file).map_err(io)
+    }
+
+    /// All files but the check file.
+    fn each_file(
+        &self,
+        each: &mut dyn FnMut(Sealed, &Path) -> Result<(), KeystoreError>,
+    ) -> Result<(), KeystoreError> {
+        for kind in [Sealed::Root, Sealed::Service, Sealed::Mark] {
+            let folder = self.kind(kind);
+            let io = |source| KeystoreError::io(&folder, source);
+            if matches!(kind, Sealed::Mark) && !folder.exists() {
+                continue;
+            }
+            for entry in std::fs::read_dir(&folder).map_err(io)? {
+                each(kind, &entry.map_err(io)?.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is in a file of the keystore, by its name; `None` where it has no business here: what an
+    /// interrupted write or destruction left, and a copy under another name, which would outlive what
+    /// is destroyed under the right one.
+    fn opened(&self, kind: Sealed, path: &Path) -> Result<Option<Opened>, KeystoreError> {
+        let damaged = || KeystoreError::Damaged {
+            path: path.to_owned(),
+        };
+        let file = private_file::read(path).map_err(|source| KeystoreError::io(path, source))?;
+        let Some(file) = file else { return Ok(None) };
+        if file.iter().all(|&byte| byte == 0) || private_file::is_temporary(path) {
+            return Ok(None);
+        }
+        let body = Body::parse(&file).ok_or_else(damaged)?;
+        if path != self.path(kind, body.name) {
+            return Ok(None);
+        }
+        let former = self.sealing(body.epoch)?;
+        let former = former.ok_or_else(|| self.former(path, body.epoch))?;
+        let aad = kind.aad(body.name, body.epoch);
+        let secret = aead::open(former.expose(), &aad, body.sealed).map_err(|_| damaged())?;
+        Ok(Some(Opened {
+            epoch: body.epoch,
+            name: body.name.to_owned(),
+            secret,
+        }))
     }
 
     fn epochs(&self) -> Result<Vec<Epoch>, KeystoreError> {
@@ -66,16 +123,7 @@ impl Keystore {
                 path: self.epoch_file.clone(),
             });
         };
-        for kind in [Sealed::Root, Sealed::Service, Sealed::Mark] {
-            let folder = self.kind(kind);
-            let io = |source| KeystoreError::io(&folder, source);
-            if matches!(kind, Sealed::Mark) && !folder.exists() {
-                continue;
-            }
-            for entry in std::fs::read_dir(&folder).map_err(io)? {
-                self.seal_file_anew(kind, &entry.map_err(io)?.path(), key)?;
-            }
-        }
+        self.each_file(&mut |kind, path| self.seal_file_anew(kind, path, key))?;
         crash::point("epoch.sealed");
         // Last: whoever finds it sealed anew finds all of it so.
         self.seal_file_anew(Sealed::Check, &self.check_file(), key)?;
@@ -93,27 +141,21 @@ impl Keystore {
         key: &SealingKey,
     ) -> Result<(), KeystoreError> {
         let io = |source| KeystoreError::io(path, source);
-        let damaged = || KeystoreError::Damaged {
-            path: path.to_owned(),
-        };
-        let Some(file) = private_file::read(path).map_err(io)? else {
-            return Ok(());
-        };
-        // What an interrupted destruction or creation left.
-        let is_left = file.iter().all(|&byte| byte == 0) || private_file::is_temporary(path);
-        if is_left {
+        let Some(opened) = self.opened(kind, path)? else {
             files::destroy_one(path).map_err(io)?;
             return Ok(());
-        }
-        let body = Body::parse(&file).ok_or_else(damaged)?;
-        if body.epoch == key.number {
+        };
+        if opened.epoch == key.number {
             return Ok(());
         }
-        let former = self.sealing(body.epoch)?;
-        let former = former.ok_or_else(|| self.former(path, body.epoch))?;
-        let aad = kind.aad(body.name, body.epoch);
-        let secret = aead::open(former.expose(), &aad, body.sealed).map_err(|_| damaged())?;
-        let sealed = self.seal(key, kind, body.name, &secret)?;
+        let sealed = self.seal(key, kind, &opened.name, &opened.secret)?;
         private_file::replace(path, &sealed).map_err(io)
     }
+}
+
+/// A file's contents.
+struct Opened {
+    epoch: u64,
+    name: String,
+    secret: Zeroizing<Vec<u8>>,
 }

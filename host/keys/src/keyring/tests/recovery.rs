@@ -63,7 +63,9 @@ async fn a_recovery_recipient_does_not_undo_what_was_taken_away() {
         sealed: Vec::new(),
         attributes: Vec::new(),
     };
-    let put = f.store.put_current_kek(&f.acme, &recovery, &planted, 0);
+    let put = f
+        .store
+        .put_current_kek(&f.acme, &recovery, (&planted, Policy::Compatible), 0);
     put.await.unwrap();
     let kek = KekId::parse("kek/1").unwrap();
     f.store.set_state(&f.acme, &kek, KekState::Retired);

@@ -226,12 +226,67 @@ fn a_damaged_file_stops_it_and_nothing_is_destroyed() {
         keystore.begin_epoch(),
         Err(KeystoreError::Damaged { .. })
     ));
-    derived(&keystore, "b");
+    assert_eq!(keystore.epoch().unwrap(), 1, "nothing was begun");
+    // Nor does one that was begun before keep anybody from opening it.
+    let epochs = epochs::read(&epochs::beside(&place.master))
+        .unwrap()
+        .unwrap();
+    let next = epochs[0].next().unwrap();
+    epochs::replace(&epochs::beside(&place.master), &[&epochs[0], &next]).unwrap();
+    derived(&place.open().unwrap(), "b");
     fs::write(&path, whole).unwrap();
     keystore.begin_epoch().unwrap();
     for id in ["a", "b"] {
         derived(&keystore, id);
     }
+}
+
+#[test]
+fn copies_under_other_names_do_not_outlive_what_was_destroyed() {
+    let place = Place::new();
+    let keystore = place.create();
+    for id in ["acme", "kept"] {
+        keystore.create_root(&tenant(id)).unwrap();
+    }
+    keystore.set_mark("one", b"old").unwrap();
+    let paths = [
+        keystore.path(Sealed::Root, "acme"),
+        keystore.path(Sealed::Mark, "one"),
+    ];
+    for path in &paths {
+        fs::copy(path, path.with_extension("bak")).unwrap();
+    }
+    keystore.destroy_root(&tenant("acme")).unwrap();
+    keystore.begin_epoch().unwrap();
+    for path in &paths {
+        assert!(!path.with_extension("bak").exists(), "{path:?}");
+    }
+    derived(&keystore, "kept");
+    assert_eq!(keystore.mark("one").unwrap().unwrap(), b"old");
+}
+
+#[test]
+fn what_a_cut_off_write_left_of_an_epoch_key_goes() {
+    let place = Place::new();
+    let keystore = place.create();
+    let path = epochs::beside(&place.master);
+    let mut leftover = path.clone().into_os_string();
+    leftover.push(".tmp-0011223344556677");
+    fs::copy(&path, &leftover).unwrap();
+    keystore.begin_epoch().unwrap();
+    assert!(!Path::new(&leftover).exists());
+    let beside = fs::read_dir(path.parent().unwrap()).unwrap();
+    let names = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.into_iter().all(|name| !name.contains(".tmp-")));
+}
+
+#[test]
+fn two_keystores_do_not_share_an_epoch() {
+    let place = Place::new();
+    place.create();
+    let other = place.directory.with_extension("other");
+    let made = Keystore::open_or_create(&other, &place.master);
+    assert!(matches!(made, Err(KeystoreError::EpochTaken { .. })));
 }
 
 #[test]
