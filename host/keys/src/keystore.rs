@@ -266,6 +266,12 @@ impl Keystore {
         Ok(self.newest()?.number)
     }
 
+    /// Where the epoch's key lies.
+    #[must_use]
+    pub fn epoch_key_file(&self) -> &Path {
+        &self.epoch_file
+    }
+
     fn at(directory: &Path, master: &Path, epoch: &Path) -> Result<Self, KeystoreError> {
         // Whoever copies the keystore must not get the keys to it in the same sweep.
         let inside = |path: &Path| match (directory.canonicalize(), path.canonicalize()) {
