@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use keyreel_keys::{
-    Clock, Keyring, KeyringParts, Keystore, MetadataVault, Registrar, SystemClock, Vault,
+    Clock, Keyring, KeyringParts, Keystore, KeystoreError, MetadataVault, Registrar, SystemClock,
+    Vault,
 };
 use keyreel_library::audit_chain::AuditKey;
 use keyreel_library::{Catalogue, KeystoreMarks, Objects, SqliteCatalogue};
@@ -65,14 +66,8 @@ impl Parts {
         let keystore = Arc::new(keystore);
         let metadata = Arc::new(MetadataVault::new(keystore.clone(), settings.dek_ttl));
         let opened = SqliteCatalogue::open_with(&sqlite_url(config)?, metadata.clone()).await;
-        let catalogue = opened.with_context(|| naming(config))?;
-        catalogue.sign_audit_with(audit_key(&keystore)?);
-        catalogue.mark_audit_in(Arc::new(KeystoreMarks(keystore.clone())));
-        // Nothing is recorded then, so nothing is unwrapped; what needs no record goes on.
-        if let Err(error) = catalogue.check_audit_mark().await {
-            output::note(&error.to_string());
-        }
-        let catalogue: Arc<dyn Catalogue> = Arc::new(catalogue);
+        let opened = opened.with_context(|| naming(config))?;
+        let catalogue = on_record(opened, &keystore).await?;
         let objects = objects(&config.storage.objects)?;
         let vault = Vault::new(keystore.clone(), catalogue.clone(), settings.dek_ttl);
         let vault = Arc::new(vault.with_metadata(metadata));
@@ -118,13 +113,30 @@ pub(crate) async fn catalogue(config: &Config) -> anyhow::Result<Arc<dyn Catalog
     Ok(Arc::new(sqlite(config).await?))
 }
 
-/// The catalogue alone, for commands that change something on record and need no keys.
+/// The catalogue alone, for commands that change something on record and need no keys but those of
+/// the record.
 ///
 /// # Errors
-/// It cannot be opened, or the keystore, which has what signs the record, cannot.
-pub(crate) async fn signed_catalogue(config: &Config) -> anyhow::Result<Arc<dyn Catalogue>> {
-    let catalogue = sqlite(config).await?;
-    catalogue.sign_audit_with(audit_key(&keystore(config)?)?);
+/// It cannot be opened, or the keystore fails.
+pub(crate) async fn recorded_catalogue(
+    config: &Config,
+    keystore: &Arc<Keystore>,
+) -> anyhow::Result<Arc<dyn Catalogue>> {
+    on_record(sqlite(config).await?, keystore).await
+}
+
+/// Has the end of the catalogue's audit log signed, and marked in the keystore. Whatever appends to
+/// the log goes this way; a log that has not what is marked there is not appended to.
+async fn on_record(
+    catalogue: SqliteCatalogue,
+    keystore: &Arc<Keystore>,
+) -> anyhow::Result<Arc<dyn Catalogue>> {
+    catalogue.sign_audit_with(audit_key(keystore)?);
+    catalogue.mark_audit_in(Arc::new(KeystoreMarks(keystore.clone())));
+    // Nothing is recorded then, so nothing is unwrapped; what needs no record goes on.
+    if let Err(error) = catalogue.check_audit_mark().await {
+        output::note(&error.to_string());
+    }
     Ok(Arc::new(catalogue))
 }
 
@@ -153,10 +165,20 @@ fn naming(config: &Config) -> String {
 /// It cannot be opened; the message says what to do.
 pub(crate) fn keystore(config: &Config) -> anyhow::Result<Keystore> {
     Ok(config.keystore.open().map_err(|source| {
-        Usage::with_hint(
-            format!("the keystore: {source}"),
-            "`keyreel keystore init` makes a new one, for a new installation",
-        )
+        let message = format!("the keystore: {source}");
+        let is_missing = match source {
+            KeystoreError::Missing { .. } => true,
+            // The master key is looked for first.
+            KeystoreError::Io { .. } => !config.keystore.directory.exists(),
+            // The others say themselves what to do.
+            _ => false,
+        };
+        if is_missing {
+            let hint = "`keyreel keystore init` makes a new one, for a new installation";
+            Usage::with_hint(message, hint)
+        } else {
+            Usage::new(message)
+        }
     })?)
 }
 

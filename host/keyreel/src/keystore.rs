@@ -1,10 +1,15 @@
 //! `keyreel keystore …`
 
+use std::sync::Arc;
+
+use anyhow::Context;
 use clap::Subcommand;
-use keyreel_keys::ensure_master_key;
+use keyreel_keys::{Clock as _, Keystore, SystemClock, ensure_master_key};
+use keyreel_library::{AuditEvent, Catalogue};
 use serde_json::json;
 
 use crate::config::{Config, KeystoreFiles};
+use crate::keys::by;
 use crate::output::{self, Usage};
 use crate::{ConfigFile, assemble};
 
@@ -17,16 +22,64 @@ pub(crate) enum Command {
     Rekey(ConfigFile),
 }
 
-pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
+pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Init(file) => init(&Config::read(file)?.keystore),
-        Command::Rekey(file) => {
-            let epoch = assemble::keystore(&Config::read(file)?)?.begin_epoch()?;
-            output::note(&format!(
-                "the keystore is in epoch {epoch}; back it up anew: copies from before open nothing"
-            ));
-            output::data(&json!({ "epoch": epoch }).to_string())
+        Command::Init(file) => init(&Config::read(&file)?.keystore),
+        Command::Rekey(file) => rekey(&Config::read(&file)?).await,
+    }
+}
+
+/// On record before it begins. A catalogue that does not open is no reason to keep an epoch whose key
+/// got into wrong hands.
+async fn rekey(config: &Config) -> anyhow::Result<()> {
+    let keystore = Arc::new(assemble::keystore(config)?);
+    let catalogue = match assemble::recorded_catalogue(config, &keystore).await {
+        Ok(catalogue) => Some(catalogue),
+        Err(error) => {
+            output::note(&format!("this goes into no audit log: {error:#}"));
+            None
         }
+    };
+    let event = rekeyed(&keystore)?;
+    if let Some(catalogue) = &catalogue {
+        let recorded = catalogue.append_audit(std::slice::from_ref(&event)).await;
+        recorded.context("the keystore is unchanged: this cannot be recorded")?;
+    }
+    let begun = begin_epoch(keystore).await;
+    if let Some(catalogue) = catalogue {
+        if begun.is_err() {
+            failed(&*catalogue, &event).await;
+        }
+        catalogue.close().await;
+    }
+    let epoch = begun?;
+    output::note(&format!(
+        "the keystore is in epoch {epoch}; back it up anew: copies from before open nothing"
+    ));
+    output::data(&json!({ "epoch": epoch }).to_string())
+}
+
+fn rekeyed(keystore: &Keystore) -> anyhow::Result<AuditEvent> {
+    let by = by();
+    let mut event = AuditEvent::new("keystore.rekeyed", SystemClock.now_ms(), &by.asker.subject);
+    event.fields = by.fields();
+    let next = keystore.epoch()? + 1;
+    event.fields.insert("epoch".to_owned(), next.into());
+    Ok(event)
+}
+
+async fn begin_epoch(keystore: Arc<Keystore>) -> anyhow::Result<u64> {
+    let begun = tokio::task::spawn_blocking(move || keystore.begin_epoch());
+    Ok(begun.await??)
+}
+
+/// That it was begun is on record; this is that it did not end.
+async fn failed(catalogue: &dyn Catalogue, begun: &AuditEvent) {
+    let mut event = AuditEvent::new(&begun.action, SystemClock.now_ms(), &begun.subject);
+    event.fields = begun.fields.clone();
+    event.outcome = "unavailable".to_owned();
+    if let Err(error) = catalogue.append_audit(&[event]).await {
+        output::note(&format!("that it failed could not be recorded: {error}"));
     }
 }
 
@@ -50,12 +103,13 @@ fn init(keystore: &KeystoreFiles) -> anyhow::Result<()> {
             Usage::with_hint(message, "put back the master key that it was made with").into(),
         );
     }
-    keystore.open_or_create()?;
+    let made = keystore.open_or_create()?;
     output::note(&format!(
-        "made the keystore {} and its master key {}, with the epoch key beside that; back them up \
-         apart from each other",
+        "made the keystore {}, its master key {} and its epoch key {}; back the keystore and the \
+         master key up apart from each other; replicate the epoch key, keep no former copy of it",
         keystore.directory.display(),
         keystore.master_key_file.display(),
+        made.epoch_key_file().display(),
     ));
     Ok(())
 }

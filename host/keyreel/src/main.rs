@@ -60,13 +60,14 @@ enum Command {
     /// The audit log: tail, verify, export, checkpoint, key, resume.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// A tenant's keys: list, rotate, schedule, rewrap, retire, recovery, shred, apply.
+    /// A tenant's keys: list, rotate, schedule, rewrap, retire, recovery, shred, destructions,
+    /// certificate, apply.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Recovery keys, offline: new.
     #[command(subcommand)]
     Recovery(recovery::Command),
-    /// The keystore: init.
+    /// The keystore: init, rekey.
     #[command(subcommand)]
     Keystore(keystore::Command),
     /// The configuration: check, schema.
@@ -118,7 +119,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Inspect(args) => file::inspect(&args),
         Command::Open(args) => file::open(&args),
         Command::Config(command) => config::run(&command),
-        Command::Keystore(command) => keystore::run(&command),
         Command::Recovery(command) => recovery::run(&command),
         Command::Lkm(command) => lkm::run(command),
         Command::Demo(args) => block_on(demo::run(args)),
@@ -129,6 +129,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Token(command) => block_on(accounts::token(command)),
         Command::Audit(command) => block_on(audit::run(command)),
         Command::Keys(command) => block_on(keys::run(command)),
+        Command::Keystore(command) => block_on(keystore::run(command)),
     }
 }
 

@@ -77,7 +77,7 @@ impl RecoveryKeys {
             return self.status(&tenant.id).await;
         }
         let event = |action: &str| {
-            let mut event = self.event(action, &tenant.id, by);
+            let mut event = by.event(action, &tenant.id, self.clock.now_ms());
             let former = former.as_ref().map(|former| former.id.as_str());
             let fields = [
                 ("recoveryKey", Value::from(key.id.as_str())),
@@ -115,7 +115,7 @@ impl RecoveryKeys {
             return self.status(tenant).await;
         };
         let event = |action: &str| {
-            let mut event = self.event(action, tenant, by);
+            let mut event = by.event(action, tenant, self.clock.now_ms());
             let id = Value::from(former.id.as_str());
             event.fields.insert("recoveryKey".to_owned(), id);
             event
@@ -127,13 +127,6 @@ impl RecoveryKeys {
         self.conclude(event("recovery.removed"), &removed).await;
         removed?;
         self.status(tenant).await
-    }
-
-    fn event(&self, action: &str, tenant: &TenantId, by: &By) -> AuditEvent {
-        let mut event = AuditEvent::new(action, self.clock.now_ms(), &by.asker.subject);
-        event.tenant = Some(tenant.clone());
-        event.fields = by.fields();
-        event
     }
 
     /// That it was wanted is on record; where its outcome cannot be, the next event cannot either.

@@ -76,6 +76,14 @@ impl By {
         [request_id].into_iter().chain(credential).collect()
     }
 
+    /// An event of theirs, about a tenant.
+    pub(crate) fn event(&self, action: &str, tenant: &TenantId, now_ms: u64) -> AuditEvent {
+        let mut event = AuditEvent::new(action, now_ms, &self.asker.subject);
+        event.tenant = Some(tenant.clone());
+        event.fields = self.fields();
+        event
+    }
+
     /// What a job does for whoever started it.
     fn job(subject: &str) -> Self {
         Self {
@@ -166,7 +174,7 @@ impl Rewrapper {
             .clamp(1, MAX_PER_SECOND);
         let (_, old) = inner.to_move(tenant).await?;
         let left = old.iter().map(|count| count.recordings).sum();
-        let mut event = inner.event("keys.rewrap.started", tenant, by);
+        let mut event = by.event("keys.rewrap.started", tenant, inner.clock.now_ms());
         let fields = &mut event.fields;
         fields.insert("recordings".to_owned(), Value::from(left));
         fields.insert("perSecond".to_owned(), Value::from(per_second));
@@ -184,12 +192,10 @@ impl Rewrapper {
     /// [`Error::Backend`].
     pub async fn stop(&self, tenant: &TenantId, by: &By) -> Result<Option<RewrapJob>, Error> {
         let inner = &self.inner;
-        let event = inner.event("keys.rewrap.stopped", tenant, by);
+        let now_ms = inner.clock.now_ms();
+        let event = by.event("keys.rewrap.stopped", tenant, now_ms);
         inner.catalogue.append_audit(&[event]).await?;
-        inner
-            .catalogue
-            .stop_rewrap(tenant, inner.clock.now_ms())
-            .await
+        inner.catalogue.stop_rewrap(tenant, now_ms).await
     }
 
     /// How the tenant's last re-wrap fares.
@@ -215,7 +221,7 @@ impl Rewrapper {
     ) -> Result<KekRecord, Error> {
         let inner = &self.inner;
         let event = |action: &str| {
-            let mut event = inner.event(action, tenant, by);
+            let mut event = by.event(action, tenant, inner.clock.now_ms());
             let fields = [
                 ("provider", Value::from(provider.as_str())),
                 ("kek", Value::from(kek.as_str())),
@@ -353,13 +359,7 @@ impl Inner {
     }
 
     fn lease(&self) -> Lease {
-        let now_ms = self.clock.now_ms();
-        let length = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-        Lease {
-            owner: self.owner.clone(),
-            now_ms,
-            until_ms: now_ms.saturating_add(length),
-        }
+        Lease::new(&self.owner, self.clock.now_ms(), LEASE)
     }
 
     /// What recordings are wrapped to from now on, and which are not.
@@ -374,13 +374,6 @@ impl Inner {
         let mut counts = openable(&*self.catalogue, tenant).await?;
         counts.retain(|count| !target.is_of(count));
         Ok((target, counts))
-    }
-
-    fn event(&self, action: &str, tenant: &TenantId, by: &By) -> AuditEvent {
-        let mut event = AuditEvent::new(action, self.clock.now_ms(), &by.asker.subject);
-        event.tenant = Some(tenant.clone());
-        event.fields = by.fields();
-        event
     }
 }
 

@@ -12,7 +12,6 @@ mod recovery;
 mod rewrap;
 mod rotation;
 mod search;
-mod unsealed;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -55,12 +54,12 @@ pub struct SqliteCatalogue {
 impl SqliteCatalogue {
     /// Opens the catalogue at `url`, making and migrating it where needed:
     /// `sqlite:///var/lib/keyreel/catalogue.db`, or `sqlite::memory:` for tests. What is known of
-    /// recordings is sealed with `metadata`; what an earlier version left in the clear is sealed now.
+    /// recordings is sealed with `metadata`.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the URL is not one of SQLite's; [`Error::Backend`] where the file
-    /// cannot be opened, or was written by a newer version; [`Error::Sealing`] where the keystore
-    /// fails.
+    /// cannot be opened, was written by a newer version, or has tenants of a version from before
+    /// recordings were sealed.
     pub async fn open_with(url: &str, metadata: Arc<dyn MetadataKeys>) -> Result<Self, Error> {
         Self::at(url, Some(metadata)).await
     }
@@ -124,9 +123,6 @@ impl SqliteCatalogue {
             audit::link_what_was_there(&write).await?;
             audit::Origin::LinkedNow
         };
-        if let Some(metadata) = &metadata {
-            unsealed::seal(&write, &**metadata).await?;
-        }
         let read = if in_memory {
             // Each connection would have a database of its own.
             write.clone()

@@ -69,7 +69,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
 
 async fn assembled(of: &OfTenant) -> anyhow::Result<(Tenant, RecoveryKeys)> {
     let config = Config::read(&of.file)?;
-    let catalogue = assemble::signed_catalogue(&config).await?;
+    let keystore = Arc::new(assemble::keystore(&config)?);
+    let catalogue = assemble::recorded_catalogue(&config, &keystore).await?;
     let tenant = known(&*catalogue, &of.tenant).await?;
     Ok((tenant, recovery_keys(catalogue)))
 }

@@ -22,11 +22,6 @@ impl MemoryMetadataKeys {
     pub fn destroy(&self, tenant: &TenantId) {
         lock(&self.destroyed).insert(tenant.clone());
     }
-
-    /// As if the tenant's root had been put back.
-    pub fn restore(&self, tenant: &TenantId) {
-        lock(&self.destroyed).remove(tenant);
-    }
 }
 
 #[async_trait]

@@ -1,23 +1,12 @@
 -- What people find a recording by (names, addresses, subjects) is sealed under a key of its tenant,
--- and the text index holds keyed terms. Only the program has the keys: what was in the clear waits
--- here until the catalogue is opened with them (see sqlite/unsealed.rs).
-CREATE TABLE clear_details (
-    recording INTEGER PRIMARY KEY REFERENCES recording (position) ON DELETE CASCADE,
-    details   TEXT NOT NULL -- JSON
-) STRICT;
-INSERT INTO clear_details SELECT position, details FROM recording;
+-- and the text index holds keyed terms. Only the program has the keys, and no version has both this
+-- and the keystore that a catalogue with tenants is from: such a catalogue stays as it is.
+CREATE TABLE version_6 (tenants INTEGER NOT NULL) STRICT;
+CREATE TRIGGER version_6_refused BEFORE INSERT ON version_6 WHEN NEW.tenants > 0
+    BEGIN SELECT raise(ABORT, 'it was made by a version that did not seal what is known of recordings, which this one cannot read: keep it, and go on with that version'); END;
+INSERT INTO version_6 SELECT count(*) FROM tenant;
+DROP TABLE version_6;
+
 ALTER TABLE recording DROP COLUMN details;
--- AES-256-GCM: nonce, ciphertext, tag. Empty: not sealed yet.
-ALTER TABLE recording ADD COLUMN details BLOB NOT NULL DEFAULT x'';
-
--- Its terms were the texts themselves.
-DROP TABLE recording_text;
-CREATE VIRTUAL TABLE recording_text USING fts5 (
-    terms, content = '', contentless_delete = 1, tokenize = 'ascii'
-);
-
--- Has a row while the file's free space may still hold what was in the clear.
-CREATE TABLE clear_remains (
-    only INTEGER PRIMARY KEY CHECK (only = 1)
-) STRICT;
-INSERT INTO clear_remains SELECT 1 WHERE EXISTS (SELECT 1 FROM recording);
+-- AES-256-GCM: nonce, ciphertext, tag.
+ALTER TABLE recording ADD COLUMN details BLOB NOT NULL;

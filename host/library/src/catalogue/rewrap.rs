@@ -2,6 +2,8 @@
 //! another, and the job that takes it for all of a tenant's recordings.
 //! Not for: doing it (see `rewrap`).
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use keyreel_format::{KekId, MAC_LEN, PartName, ProviderId, RecordingId, TenantId};
 use keyreel_keys::KekRecord;
@@ -232,6 +234,19 @@ pub struct Lease {
     pub now_ms: u64,
     /// Until when it is held.
     pub until_ms: u64,
+}
+
+impl Lease {
+    /// From now on, for so long.
+    #[must_use]
+    pub fn new(owner: &str, now_ms: u64, length: Duration) -> Self {
+        let length = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            owner: owner.to_owned(),
+            now_ms,
+            until_ms: now_ms.saturating_add(length),
+        }
+    }
 }
 
 /// How a job fares.

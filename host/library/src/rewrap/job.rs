@@ -263,7 +263,9 @@ impl Run<'_> {
             return;
         }
         self.inner.counts.failed.fetch_add(1, Ordering::Relaxed);
-        let mut event = self.inner.event("key.rewrap.failed", self.tenant, &self.by);
+        let mut event = self
+            .by
+            .event("key.rewrap.failed", self.tenant, self.inner.clock.now_ms());
         event.recording = Some(id);
         event.outcome = (*class).to_owned();
         if let Err(error) = self.inner.catalogue.append_audit(&[event]).await {
@@ -373,7 +375,9 @@ impl Run<'_> {
         let catalogue = &self.inner.catalogue;
         let ended = catalogue.note_rewrap(self.tenant, &lease, &note).await?;
         if let Some(job) = &ended {
-            let mut event = self.inner.event("keys.rewrap.ended", self.tenant, &self.by);
+            let mut event =
+                self.by
+                    .event("keys.rewrap.ended", self.tenant, self.inner.clock.now_ms());
             event.outcome = match state {
                 RewrapState::Done => "ok".to_owned(),
                 other => other.as_str().to_owned(),

@@ -283,7 +283,7 @@ impl Inner {
     /// The unwrap was recorded before it was done; this is its outcome. A log that cannot be
     /// written stops the next unwrap.
     async fn note_rewrapped(&self, from: &Recording, to: &NextGeneration, by: &By) {
-        let mut event = self.event("key.rewrapped", &from.tenant, by);
+        let mut event = by.event("key.rewrapped", &from.tenant, self.clock.now_ms());
         event.recording = Some(from.id.clone());
         let fields = [
             ("fromProvider", Value::from(from.provider.as_str())),

@@ -1,10 +1,8 @@
 //! What is known of recordings is in no byte of the file, is found all the same, and opens for
-//! nobody else; catalogues from before.
+//! nobody else. A catalogue that has it in the clear is left as it is.
 
 use std::path::PathBuf;
 
-use async_trait::async_trait;
-use keyreel_keys::MetadataError;
 use keyreel_keys::testing::MemoryMetadataKeys;
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
@@ -325,143 +323,43 @@ async fn without_keys_recordings_are_counted_and_nothing_else() {
     }
 }
 
-/// As version 6 of the catalogue left it: texts in the clear, and terms that spell them.
-async fn old(place: &Place, recordings: u32) {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalogue_from_before_is_refused_and_left_as_it_is() {
+    let place = Place::new();
     let options: SqliteConnectOptions = place.url.parse().unwrap();
-    // An old file may have been written without secure_delete: its free space has everything.
-    let options = options
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal);
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
+    let pool = SqlitePool::connect_with(options.create_if_missing(true))
         .await
         .unwrap();
     let until = MIGRATIONS.iter().filter(|one| one.version <= 6).cloned();
     let migrations = Migrator::with_migrations(until.collect());
     migrations.run(&pool).await.unwrap();
-    let json = serde_json::to_string(&details()).unwrap();
-    let terms = format!("t1g{}", hex::encode("annegret kanarienvogel"));
-    for (statement, values) in [
-        (
-            "INSERT INTO tenant VALUES (1, 'a', 'A', 'compatible', 'managed', 0)",
-            None,
-        ),
-        (
-            "INSERT INTO tenant VALUES (2, 'b', 'B', 'compatible', 'managed', 0)",
-            None,
-        ),
-        (
-            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?2 - 1) \
-             INSERT INTO recording SELECT i * 1048576, 1 + i % 2, 'r' || i, 'c' || i, 0, i, 60000, \
-             'managed', 'kek/1', 'rsa-oaep-sha256', 0, ?1 FROM n",
-            Some(&json),
-        ),
-        (
-            "INSERT INTO recording_text (rowid, terms) SELECT position, ?1 FROM recording \
-             WHERE ?2 > 0",
-            Some(&terms),
-        ),
-    ] {
-        let mut query = sqlx::query(statement);
-        if let Some(text) = values {
-            query = query.bind(text).bind(recordings);
-        }
-        query.execute(&pool).await.unwrap();
-    }
-    pool.close().await;
-}
+    let tenant = "INSERT INTO tenant VALUES (1, 'a', 'A', 'compatible', 'managed', 0)";
+    sqlx::query(tenant).execute(&pool).await.unwrap();
+    let recording = "INSERT INTO recording VALUES (1, 1, 'r', 'c', 0, 0, 1, 'managed', 'kek/1', \
+        'rsa-oaep-sha256', 0, 'in the clear')";
+    sqlx::query(recording).execute(&pool).await.unwrap();
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_catalogue_from_before_is_sealed_when_it_is_opened_with_keys() {
-    let place = Place::new();
-    old(&place, 2500).await;
-    let clear = place.found();
-    let all = CANARIES
-        .iter()
-        .all(|canary| clear.iter().any(|text| text == canary));
-    assert!(all, "the test sees what is in the clear: {clear:?}");
-    // A command that needs no keys was first.
-    SqliteCatalogue::open(&place.url)
-        .await
-        .unwrap()
-        .close()
-        .await;
-
-    let catalogue = place.open().await;
-    assert_eq!(place.found(), [""; 0], "while it is open");
-    for text in FINDS_IT {
-        assert_eq!(search(&catalogue, "a", text).await.len(), 200, "{text}");
-    }
-    let found = catalogue
-        .recording(&[id("b")], &"r2499".parse().unwrap())
-        .await;
-    let found = found.unwrap().unwrap();
-    assert_eq!((found.details, found.start_ms), (details(), 2499));
-    catalogue.close().await;
-    assert_eq!(place.found(), [""; 0]);
-    assert!(place.bytes().0.contains("r2499"));
-}
-
-/// The keystore fails when it is asked for tenant b's.
-struct Failing(MemoryMetadataKeys);
-
-#[async_trait]
-impl MetadataKeys for Failing {
-    async fn keys(&self, tenant: &TenantId) -> Result<Arc<MetadataKey>, MetadataError> {
-        if tenant.as_str() == "b" {
-            return Err(MetadataError::Keystore {
-                message: "the disk is gone".to_owned(),
-            });
-        }
-        self.0.keys(tenant).await
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sealing_goes_on_where_it_was_interrupted() {
-    let place = Place::new();
-    old(&place, 2500).await;
-    let options: SqliteConnectOptions = place.url.parse().unwrap();
-    let pool = SqlitePool::connect_with(options).await.unwrap();
-    // Tenant b comes last, so that the first batches are through.
-    let apart = "UPDATE recording SET tenant = CASE WHEN start_ms < 2300 THEN 1 ELSE 2 END";
-    sqlx::query(apart).execute(&pool).await.unwrap();
-    let failing = Arc::new(Failing(MemoryMetadataKeys::default()));
-    let stopped = SqliteCatalogue::open_with(&place.url, failing).await;
-    assert!(matches!(stopped, Err(Error::Sealing { .. })));
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM clear_details")
+    let Err(refused) = SqliteCatalogue::open(&place.url).await else {
+        panic!("it was taken");
+    };
+    let text = refused.to_string();
+    assert!(text.contains("keep it, and go on with that"), "{text}");
+    let details: String = sqlx::query_scalar("SELECT details FROM recording")
         .fetch_one(&pool)
         .await
         .unwrap();
-    assert_eq!(left, 500, "two batches are sealed");
-    pool.close().await;
+    assert_eq!(details, "in the clear");
+    let version: i64 = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(version, 6);
 
-    let catalogue = place.open().await;
-    assert_eq!(place.found(), [""; 0]);
-    for (name, tenant) in [("r0", "a"), ("r1999", "a"), ("r2000", "a"), ("r2499", "b")] {
-        let found = catalogue
-            .recording(&[id(tenant)], &name.parse().unwrap())
-            .await;
-        assert_eq!(found.unwrap().unwrap().details, details(), "{name}");
+    // One that nothing was made in is like a new one.
+    for emptied in ["recording", "tenant"] {
+        let delete = AssertSqlSafe(format!("DELETE FROM {emptied}"));
+        sqlx::query(delete).execute(&pool).await.unwrap();
     }
-    assert_eq!(search(&catalogue, "b", "kanarienvogel").await.len(), 200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_its_key_is_sealed_when_the_key_is_back() {
-    let place = Place::new();
-    old(&place, 10).await;
-    place.keys.destroy(&id("b"));
-    let catalogue = place.open().await;
-    assert_eq!(search(&catalogue, "a", "kanarienvogel").await.len(), 5);
-    let error = catalogue
-        .recording(&[id("b")], &"r1".parse().unwrap())
-        .await;
-    assert!(matches!(error, Err(Error::Sealing { .. })), "{error:?}");
-    catalogue.close().await;
-    place.keys.restore(&id("b"));
-    let catalogue = place.open().await;
-    assert_eq!(search(&catalogue, "b", "kanarienvogel").await.len(), 5);
-    assert_eq!(place.found(), [""; 0]);
+    pool.close().await;
+    SqliteCatalogue::open(&place.url).await.unwrap();
 }
