@@ -440,19 +440,11 @@ impl Destroyer {
 
 impl Inner {
     fn lease(&self) -> Lease {
-        let now_ms = self.clock.now_ms();
-        let length = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-        Lease {
-            owner: self.owner.clone(),
-            now_ms,
-            until_ms: now_ms.saturating_add(length),
-        }
+        Lease::new(&self.owner, self.clock.now_ms(), LEASE)
     }
 
     fn event(&self, action: &str, destruction: &Destruction, by: &By) -> AuditEvent {
-        let mut event = AuditEvent::new(action, self.clock.now_ms(), &by.asker.subject);
-        event.tenant = Some(destruction.tenant.clone());
-        event.fields = by.fields();
+        let mut event = by.event(action, &destruction.tenant, self.clock.now_ms());
         let scope = serde_json::to_value(&destruction.scope).unwrap_or_default();
         let fields = [
             ("destruction", Value::from(destruction.id.as_str())),

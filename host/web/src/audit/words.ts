@@ -51,6 +51,7 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
     ["destruction.halted", "Destruction halted"],
     ["destruction.resumed", "Destruction resumed"],
     ["destruction.done", "Destroyed"],
+    ["keystore.rekeyed", "Keystore rekeyed"],
   ] },
   { group: "Signing in", actions: [
     ["session.created", "Signed in"],
