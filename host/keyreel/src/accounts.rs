@@ -124,11 +124,13 @@ pub(crate) async fn tenant(command: TenantCommand) -> anyhow::Result<()> {
         TenantCommand::List(file) => {
             let catalogue = assemble::catalogue(&Config::read(&file)?).await?;
             for tenant in catalogue.tenants().await? {
+                let destroyed = catalogue.destroyed_ms(&tenant.id).await?.is_some();
                 let line = serde_json::json!({
                     "id": tenant.id,
                     "name": tenant.name,
                     "policy": tenant.policy,
                     "provider": tenant.provider,
+                    "destroyed": destroyed,
                 });
                 output::data(&line.to_string())?;
             }
