@@ -114,6 +114,7 @@ pub(crate) async fn tenant(command: TenantCommand) -> anyhow::Result<()> {
             };
             let name = args.name.unwrap_or_else(|| args.id.to_string());
             add_tenant(&parts, &args.id, &name, policy, &by().asker).await?;
+            parts.catalogue.close().await;
             output::note(&format!(
                 "added {} with a KEK of policy {}",
                 args.id,
