@@ -114,6 +114,7 @@ pub(crate) async fn tenant(command: TenantCommand) -> anyhow::Result<()> {
             };
             let name = args.name.unwrap_or_else(|| args.id.to_string());
             add_tenant(&parts, &args.id, &name, policy, &by().asker).await?;
+            parts.catalogue.close().await;
             output::note(&format!(
                 "added {} with a KEK of policy {}",
                 args.id,
@@ -124,11 +125,13 @@ pub(crate) async fn tenant(command: TenantCommand) -> anyhow::Result<()> {
         TenantCommand::List(file) => {
             let catalogue = assemble::catalogue(&Config::read(&file)?).await?;
             for tenant in catalogue.tenants().await? {
+                let destroyed = catalogue.destroyed_ms(&tenant.id).await?.is_some();
                 let line = serde_json::json!({
                     "id": tenant.id,
                     "name": tenant.name,
                     "policy": tenant.policy,
                     "provider": tenant.provider,
+                    "destroyed": destroyed,
                 });
                 output::data(&line.to_string())?;
             }

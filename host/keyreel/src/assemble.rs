@@ -126,7 +126,8 @@ pub(crate) async fn recorded_catalogue(
 }
 
 /// Has the end of the catalogue's audit log signed, and marked in the keystore. Whatever appends to
-/// the log goes this way; a log that has not what is marked there is not appended to.
+/// the log goes this way; a log that has not what is marked there is not appended to. The catalogue
+/// is closed at the end, so that all that was appended is marked.
 async fn on_record(
     catalogue: SqliteCatalogue,
     keystore: &Arc<Keystore>,

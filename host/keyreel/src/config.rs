@@ -226,9 +226,9 @@ impl Config {
         })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|source| Usage::new(format!("{}: {source}", path.display())))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let folder = std::path::absolute(folder).context("the configuration's folder")?;
-        config.resolve(&folder);
+        // The whole path first: "keyreel.toml" alone has an empty parent.
+        let whole = std::path::absolute(path).context("the configuration's folder")?;
+        config.resolve(whole.parent().unwrap_or(Path::new("/")));
         Ok(config)
     }
 

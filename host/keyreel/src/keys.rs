@@ -124,6 +124,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             let tenant = known(&*parts.catalogue, &of.tenant).await?;
             let made = rotations(&parts).rotate(&tenant, &by()).await;
             let made = made.with_context(|| format!("the key of {} is unchanged", tenant.id))?;
+            parts.catalogue.close().await;
             // Nothing was sealed with it yet.
             print(&KeyVersion::new(&made, 0))?;
             output::note(&format!(
@@ -150,7 +151,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             rotations
                 .set_schedule(&tenant, period.period(), &by())
                 .await?;
-            print(&rotations.schedule(&tenant.id).await?)
+            let schedule = rotations.schedule(&tenant.id).await?;
+            parts.catalogue.close().await;
+            print(&schedule)
         }
         Command::Rewrap(args) => rewrap::rewrap(args).await,
         Command::Retire(args) => rewrap::retire(args).await,

@@ -224,7 +224,7 @@ fn a_tenant_moves_to_another_provider_and_policy() -> anyhow::Result<()> {
     applied(&only, &[service, &pair])?;
     // The same service, said in another way.
     let hashed = only.replace("payloadHash = true", "bindRecording = true");
-    let changed = "~ summit-telecom: key service lkm: bindRecording, payloadHash";
+    let changed = "~ summit-telecom: key service lkm: bindRecording, payloadHash true -> (default)";
     applied(&hashed, &[changed])?;
     // Keyreel makes the keys, so the policy can follow.
     let kept = "[tenants.summit-telecom]\nrotation = \"weekly\"\npolicy = \"aes256\"\n\

@@ -69,7 +69,9 @@ pub(crate) async fn apply(args: ApplyArgs) -> anyhow::Result<()> {
     } else if args.dry_run {
         output::note("nothing was changed: this was a dry run");
     } else {
-        Applying::new(&parts).all(&steps).await?;
+        let applied = Applying::new(&parts).all(&steps).await;
+        parts.catalogue.close().await;
+        applied?;
     }
     Ok(())
 }

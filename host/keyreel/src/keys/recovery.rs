@@ -46,8 +46,11 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Set(SetArgs { of, public_key }) => {
             let text = std::fs::read_to_string(&public_key)
                 .with_context(|| format!("the public key {}", public_key.display()))?;
-            let (tenant, keys) = assembled(&of).await?;
+            let (tenant, catalogue) = recorded(&of).await?;
+            let keys = recovery_keys(catalogue.clone());
             let set = keys.set(&tenant, &text, &by()).await;
+            // With what it recorded marked.
+            catalogue.close().await;
             let status = set.map_err(|error| match error {
                 LibraryError::RecoveryKey { source } => {
                     let message = format!("{}: {source}", public_key.display());
@@ -59,20 +62,23 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
             print(&RecoveryKeyStatus::from(status))
         }
         Command::Remove(of) => {
-            let (tenant, keys) = assembled(&of).await?;
-            let status = keys.remove(&tenant.id, &by()).await?;
+            let (tenant, catalogue) = recorded(&of).await?;
+            let keys = recovery_keys(catalogue.clone());
+            let removed = keys.remove(&tenant.id, &by()).await;
+            catalogue.close().await;
+            let status = removed?;
             left(&tenant, &status);
             print(&RecoveryKeyStatus::from(status))
         }
     }
 }
 
-async fn assembled(of: &OfTenant) -> anyhow::Result<(Tenant, RecoveryKeys)> {
+async fn recorded(of: &OfTenant) -> anyhow::Result<(Tenant, Arc<dyn Catalogue>)> {
     let config = Config::read(&of.file)?;
     let keystore = Arc::new(assemble::keystore(&config)?);
     let catalogue = assemble::recorded_catalogue(&config, &keystore).await?;
     let tenant = known(&*catalogue, &of.tenant).await?;
-    Ok((tenant, recovery_keys(catalogue)))
+    Ok((tenant, catalogue))
 }
 
 fn recovery_keys(catalogue: Arc<dyn Catalogue>) -> RecoveryKeys {

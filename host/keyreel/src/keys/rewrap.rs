@@ -60,6 +60,7 @@ pub(crate) async fn rewrap(args: RewrapArgs) -> anyhow::Result<()> {
         job.total.saturating_sub(job.done)
     ));
     if !args.wait {
+        parts.catalogue.close().await;
         output::note("a server that runs takes it up; `--wait` does it here");
         return print(&job);
     }
@@ -70,8 +71,8 @@ pub(crate) async fn rewrap(args: RewrapArgs) -> anyhow::Result<()> {
     for (id, reason) in &job.failures {
         output::note(&format!("{id}: {reason}"));
     }
+    parts.catalogue.close().await;
     print(&job)?;
-    drop(parts);
     anyhow::ensure!(
         job.state == RewrapState::Done,
         "it is {}: {} recordings are not under the current key",
@@ -87,7 +88,7 @@ pub(crate) async fn retire(args: RetireArgs) -> anyhow::Result<()> {
         Some(text) => lost_recordings(text)
             .ok_or_else(|| Usage::new("--confirm: expected \"lose N recordings\""))?,
     };
-    let (_parts, rewrapper) = assemble(&args.file, &args.tenant).await?;
+    let (parts, rewrapper) = assemble(&args.file, &args.tenant).await?;
     let name = (&args.provider, &args.id);
     let retired = rewrapper.retire(&args.tenant, name, lost, &by()).await;
     let record = match retired {
@@ -105,6 +106,7 @@ pub(crate) async fn retire(args: RetireArgs) -> anyhow::Result<()> {
     if let Err(error) = rewrapper.sweep().await {
         output::note(&format!("old key records were left for later: {error}"));
     }
+    parts.catalogue.close().await;
     output::data(
         &json!({
             "tenant": args.tenant,

@@ -70,6 +70,11 @@ pub(crate) async fn steps(
     wanted: &Wanted,
     parts: &Parts,
 ) -> anyhow::Result<Vec<Step>> {
+    let id = &wanted.tenant;
+    if parts.catalogue.destroyed_ms(id).await?.is_some() {
+        let message = format!("{id} was destroyed: nothing is made for it any more");
+        return Err(file.wrong(wanted, message).into());
+    }
     let present = Present::read(wanted, parts).await?;
     let planner = Planner {
         file,
@@ -274,7 +279,12 @@ impl Planner<'_> {
             .keys()
             .chain(service.configuration.keys())
             .filter(|name| before.get(*name) != service.configuration.get(*name))
-            .cloned()
+            .map(|name| match before.get(name) {
+                Some(former) if !service.configuration.contains_key(name) => {
+                    format!("{name} {former} -> (default)")
+                }
+                _ => name.clone(),
+            })
             .chain(secrets.iter().map(|name| format!("secret {name}")))
             .collect();
         names.sort();
