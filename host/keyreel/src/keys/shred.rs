@@ -176,7 +176,7 @@ async fn finish(parts: Parts, destroyer: &Destroyer, asked: Destruction) -> anyh
         }
         tokio::time::sleep(LOOK_EVERY).await;
     };
-    drop(parts);
+    parts.catalogue.close().await;
     print(&DestructionStatus::from(ended.clone()))?;
     if ended.state != DestructionState::Done {
         let reason = ended.last_error.as_deref();
