@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use keyreel_keys::{Policy, SystemClock, TenantId, ensure_master_key, private_file};
+use keyreel_keys::{KeystoreError, Policy, SystemClock, TenantId, ensure_master_key, private_file};
 use keyreel_library::{Catalogue, Role, User};
 use keyreel_server::accounts as issue;
 
@@ -80,7 +80,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let samples = Samples::embedded()?;
     for tenant in samples.tenants() {
-        if parts.catalogue.destroyed_ms(&tenant.id).await?.is_some() {
+        if is_destroyed(&parts, &tenant.id).await? {
             continue;
         }
         tenants::prepare(&parts, tenant, &services, kms_key.as_deref())
@@ -111,6 +111,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         "\n  Keyreel is ready: {url}\n  Sign in: {sign_in}\n"
     ));
     serve::until_stopped(server).await
+}
+
+/// Whether a tenant was destroyed; or was before an older catalogue was put back, which does not
+/// know of it.
+async fn is_destroyed(parts: &Parts, tenant: &TenantId) -> anyhow::Result<bool> {
+    let root = parts.keystore.root(tenant);
+    let gone = matches!(root, Err(KeystoreError::NoRoot { .. }));
+    let known = parts.catalogue.tenant(tenant).await?.is_some();
+    Ok((gone && known) || parts.catalogue.destroyed_ms(tenant).await?.is_some())
 }
 
 /// Makes the folder and its configuration, if they are not there.

@@ -374,7 +374,7 @@ impl Destroyer {
         if !done.await? {
             return Err(state(self.one(tenant, id).await?.state));
         }
-        Ok(self.one(tenant, id).await?)
+        self.one(tenant, id).await
     }
 
     /// One of a tenant's.

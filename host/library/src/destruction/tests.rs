@@ -380,7 +380,8 @@ async fn child() {
     };
     crash::arm(crash::die_as_told);
     let house = House::at(Path::new(&folder)).await.with_keys();
-    let id = std::env::var(DESTRUCTION).unwrap();
+    let id = std::env::var_os(DESTRUCTION).unwrap();
+    let id = id.into_string().unwrap();
     destroyer(&house, false).run(&id).await.unwrap().unwrap();
 }
 

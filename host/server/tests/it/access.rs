@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use keyreel_keys::{KekStore as _, KeyConfiguration, ProviderId};
-use keyreel_library::{Catalogue as _, Role};
+use keyreel_library::{
+    Catalogue as _, Destruction, DestructionScope, DestructionState, DestructionStore as _, Role,
+};
 use keyreel_server::accounts::create_token;
 use serde_json::json;
 
@@ -79,6 +81,23 @@ const ROUTES: &[(&str, &str, Needs)] = &[
         Needs::Admin,
     ),
     ("post", "/api/v2/recording/localkeys", Needs::Admin),
+    ("get", "/api/v1/tenants/{id}/destructions", Needs::Admin),
+    ("post", "/api/v1/tenants/{id}/destructions", Needs::Admin),
+    (
+        "post",
+        "/api/v1/tenants/{id}/destructions/preview",
+        Needs::Admin,
+    ),
+    (
+        "get",
+        "/api/v1/tenants/{id}/destructions/{destruction}/certificate",
+        Needs::Admin,
+    ),
+    (
+        "post",
+        "/api/v1/tenants/{id}/destructions/{destruction}/{step}",
+        Needs::Admin,
+    ),
 ];
 
 #[test]
@@ -131,6 +150,25 @@ async fn every_route_asks_for_its_role() {
     };
     let put = fixture.catalogue.put_key_configuration(&configuration);
     put.await.unwrap();
+    let asked = Destruction {
+        id: "asked".to_owned(),
+        tenant: tenant("alpha"),
+        scope: DestructionScope::Tenant,
+        reason: "a test".to_owned(),
+        lost: 1,
+        state: DestructionState::Requested,
+        requested_by: "somebody".to_owned(),
+        requested_ms: 0,
+        decided_by: None,
+        decided_ms: None,
+        seal: Vec::new(),
+        plan: None,
+        epoch: None,
+        last_error: None,
+        ended_ms: None,
+        certificate: None,
+    };
+    fixture.catalogue.add_destruction(&asked).await.unwrap();
     for (method, path, needs) in ROUTES {
         let id = match () {
             () if path.contains("/tenants/") => "alpha",
@@ -138,6 +176,9 @@ async fn every_route_asks_for_its_role() {
             () => "r",
         };
         let path = path.replace("{id}", id).replace("{cid}", "c");
+        let path = path
+            .replace("{destruction}", "asked")
+            .replace("{step}", "cancel");
         for (token, has) in &holders {
             let authorization = token.as_ref().map(|token| format!("Bearer {token}"));
             let headers: Vec<(&str, &str)> = authorization

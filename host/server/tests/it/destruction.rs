@@ -14,8 +14,9 @@ const ALL: &str = "/api/v1/tenants/alpha/destructions";
 /// As a token, or as somebody who is signed in.
 async fn send(f: &Fixture, who: &str, method: &str, path: &str, body: Option<&Value>) -> Answer {
     let bearer = format!("Bearer {who}");
+    let origin = format!("http://{}", f.address);
     let headers: &[(&str, &str)] = if who.starts_with("__Host") {
-        &[("Cookie", who), ("X-Keyreel", "1")]
+        &[("Cookie", who), ("X-Keyreel", "1"), ("Origin", &origin)]
     } else {
         &[("Authorization", &bearer)]
     };

@@ -344,7 +344,8 @@ pub(crate) async fn decide(
     (status = 200, description = "The envelope", content_type = "application/json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 404, description = "`not-found`, also where it is another's, or is not done", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 404, description = "`not-found`, also where it is another's", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 409, description = "`conflict`: it is not done", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn certificate(
@@ -355,12 +356,9 @@ pub(crate) async fn certificate(
 ) -> Result<Response, Problem> {
     let tenant = named(&admin, &id, &info)?;
     let found = app.destroyer().one(&tenant, &destruction).await?;
-    let envelope = found.certificate.ok_or_else(|| {
-        Problem::new(
-            Code::NotFound,
-            "It is not done yet: there is no certificate.",
-        )
-    })?;
+    let envelope = found
+        .certificate
+        .ok_or_else(|| Problem::new(Code::Conflict, "It is not done: there is no certificate."))?;
     // The id is a UUID: the name needs no escaping.
     let name = format!(
         "attachment; filename=\"certificate-of-destruction-{}.json\"",
