@@ -10,7 +10,7 @@ mod shred;
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use keyreel_keys::{Asker, Clock as _, SystemClock, TenantId};
-use keyreel_library::{By, Catalogue, RotationPeriod, Tenant};
+use keyreel_library::{By, Catalogue, Rewrapper, RotationPeriod, Tenant};
 use keyreel_server::{KeyRotationSchedule, KeyVersion, Rotations, key_versions};
 use serde::Serialize;
 use uuid::Uuid;
@@ -163,6 +163,24 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<()> {
         Command::Apply(args) => apply::apply(args).await,
         Command::Recovery(command) => recovery::run(command).await,
     }
+}
+
+/// What moves and destroys recordings of a tenant that there is, logging as a server does.
+async fn with_rewrapper(
+    file: &ConfigFile,
+    tenant: &TenantId,
+) -> anyhow::Result<(Config, Parts, Rewrapper)> {
+    let config = Config::read(file)?;
+    crate::serve::log(&config.log)?;
+    let parts = Parts::assemble(&config).await?;
+    known(&*parts.catalogue, tenant).await?;
+    let rewrapper = Rewrapper::new(
+        parts.catalogue.clone(),
+        parts.objects.clone(),
+        parts.keyring.clone(),
+        parts.clock.clone(),
+    );
+    Ok((config, parts, rewrapper))
 }
 
 async fn known(catalogue: &dyn Catalogue, id: &TenantId) -> anyhow::Result<Tenant> {

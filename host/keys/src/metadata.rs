@@ -170,12 +170,8 @@ impl MetadataKeys for MetadataVault {
                 });
             }
         };
-        let (epoch, ttl) = (watch.epoch(), self.ttl.duration());
-        self.opened.insert(tenant.clone(), keys.clone(), epoch, ttl);
-        // A purge that came before the entry did not see it: it would lie there, never served.
-        if watch.is_purged() {
-            self.opened.forget(tenant);
-        }
+        let (of, ttl) = (tenant.clone(), self.ttl.duration());
+        self.opened.keep(of, keys.clone(), &watch, ttl);
         Ok(keys)
     }
 }

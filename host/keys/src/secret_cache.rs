@@ -14,6 +14,8 @@ use moka::notification::RemovalCause;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+use crate::purge::PurgeWatch;
+
 /// Secrets by key.
 pub(crate) struct SecretCache<K, V: 'static> {
     entries: Cache<K, Arc<Slot<V>>>,
@@ -63,6 +65,18 @@ where
             ttl,
         };
         self.entries.insert(key, Arc::new(slot));
+    }
+
+    /// As [`SecretCache::insert`], for what was opened under `watch`: unless there was a purge since.
+    /// That one may have come before the entry, which would never be served but would lie there.
+    pub(crate) fn keep(&self, key: K, secret: Arc<V>, watch: &PurgeWatch, ttl: Duration)
+    where
+        K: Clone,
+    {
+        self.insert(key.clone(), secret, watch.epoch(), ttl);
+        if watch.is_purged() {
+            self.forget(&key);
+        }
     }
 
     /// Wipes the entry, whatever its epoch.

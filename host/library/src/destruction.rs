@@ -84,8 +84,7 @@ pub struct DestroyerParts {
 }
 
 /// What somebody does with a destruction that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DestructionStep {
     /// Confirms what somebody else asked for: it begins.
     Confirm,
@@ -229,7 +228,7 @@ impl Destroyer {
                 Ok((format!("destroy {tenant}"), lost))
             }
             DestructionScope::Key { provider, id } => {
-                let keks = catalogue.keks(tenant).await.map_err(run::store_error)?;
+                let keks = catalogue.keks(tenant).await.map_err(Error::from)?;
                 let mut keks = keks.iter();
                 let record =
                     keks.find(|record| record.provider == *provider && record.kek.id == *id);

@@ -1,6 +1,6 @@
 //! What can go wrong in the library.
 
-use keyreel_keys::{InvalidRecoveryKey, MetadataError};
+use keyreel_keys::{InvalidRecoveryKey, MetadataError, StoreError};
 
 /// The library failed.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +168,14 @@ impl Error {
         Self::Object {
             path: path.into(),
             source: source.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(source: StoreError) -> Self {
+        Self::Backend {
+            source: Box::new(source),
         }
     }
 }

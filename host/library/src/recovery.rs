@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use keyreel_format::TenantId;
-use keyreel_keys::{Clock, KekState, KeyError, RecoveryKey, StoreError};
+use keyreel_keys::{Clock, KekState, KeyError, RecoveryKey};
 use serde_json::Value;
 
 use crate::Error;
@@ -44,8 +44,7 @@ impl RecoveryKeys {
     /// # Errors
     /// [`Error::Backend`].
     pub async fn status(&self, tenant: &TenantId) -> Result<RecoveryStatus, Error> {
-        let key = self.catalogue.recovery_key(tenant).await;
-        let key = key.map_err(stored)?;
+        let key = self.catalogue.recovery_key(tenant).await?;
         let counts = openable(&*self.catalogue, tenant).await?;
         let all = |which: &dyn Fn(&KekCount) -> bool| {
             let counts = counts.iter().filter(|count| which(count));
@@ -72,7 +71,7 @@ impl RecoveryKeys {
     pub async fn set(&self, tenant: &Tenant, text: &str, by: &By) -> Result<RecoveryStatus, Error> {
         let key = RecoveryKey::parse(text, tenant.policy, self.clock.now_ms())?;
         let former = self.catalogue.recovery_key(&tenant.id).await;
-        let former = former.map_err(stored)?;
+        let former = former?;
         if former.as_ref().is_some_and(|former| former.id == key.id) {
             return self.status(&tenant.id).await;
         }
@@ -97,7 +96,7 @@ impl RecoveryKeys {
         let put = match put.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(overtaken(&tenant.id)),
-            Err(error) => Err(stored(error)),
+            Err(error) => Err(error.into()),
         };
         self.conclude(event("recovery.set"), &put).await;
         put?;
@@ -111,7 +110,7 @@ impl RecoveryKeys {
     /// [`Error::Backend`].
     pub async fn remove(&self, tenant: &TenantId, by: &By) -> Result<RecoveryStatus, Error> {
         let former = self.catalogue.recovery_key(tenant).await;
-        let Some(former) = former.map_err(stored)? else {
+        let Some(former) = former? else {
             return self.status(tenant).await;
         };
         let event = |action: &str| {
@@ -123,7 +122,7 @@ impl RecoveryKeys {
         let requested = event("recovery.remove.requested");
         self.catalogue.append_audit(&[requested]).await?;
         let removed = self.catalogue.remove_recovery_key(tenant).await;
-        let removed = removed.map(drop).map_err(stored);
+        let removed = removed.map(drop).map_err(Error::from);
         self.conclude(event("recovery.removed"), &removed).await;
         removed?;
         self.status(tenant).await
@@ -150,18 +149,12 @@ pub(crate) async fn openable(
     tenant: &TenantId,
 ) -> Result<Vec<KekCount>, Error> {
     let mut counts = catalogue.recordings_by_kek(tenant).await?;
-    let keks = catalogue.keks(tenant).await.map_err(stored)?;
+    let keks = catalogue.keks(tenant).await?;
     counts.retain(|count| {
         let of = keks.iter().find(|record| count.is_of(record));
         of.is_none_or(|record| record.state != KekState::Retired)
     });
     Ok(counts)
-}
-
-fn stored(error: StoreError) -> Error {
-    Error::Backend {
-        source: Box::new(error),
-    }
 }
 
 fn overtaken(tenant: &TenantId) -> Error {

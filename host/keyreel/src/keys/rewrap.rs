@@ -9,10 +9,8 @@ use keyreel_keys::{KekId, ProviderId, TenantId};
 use keyreel_library::{Error as LibraryError, RewrapJob, RewrapState, Rewrapper, lost_recordings};
 use serde_json::json;
 
-use super::{by, known};
+use super::{by, with_rewrapper};
 use crate::ConfigFile;
-use crate::assemble::Parts;
-use crate::config::Config;
 use crate::output::{self, Usage};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -52,7 +50,7 @@ pub(crate) struct RetireArgs {
 }
 
 pub(crate) async fn rewrap(args: RewrapArgs) -> anyhow::Result<()> {
-    let (parts, rewrapper) = assemble(&args.file, &args.tenant).await?;
+    let (_, parts, rewrapper) = with_rewrapper(&args.file, &args.tenant).await?;
     let tenant = &args.tenant;
     let job = rewrapper.start(tenant, &by(), args.per_second).await?;
     output::note(&format!(
@@ -88,7 +86,7 @@ pub(crate) async fn retire(args: RetireArgs) -> anyhow::Result<()> {
         Some(text) => lost_recordings(text)
             .ok_or_else(|| Usage::new("--confirm: expected \"lose N recordings\""))?,
     };
-    let (parts, rewrapper) = assemble(&args.file, &args.tenant).await?;
+    let (_, parts, rewrapper) = with_rewrapper(&args.file, &args.tenant).await?;
     let name = (&args.provider, &args.id);
     let retired = rewrapper.retire(&args.tenant, name, lost, &by()).await;
     let record = match retired {
@@ -117,20 +115,6 @@ pub(crate) async fn retire(args: RetireArgs) -> anyhow::Result<()> {
         })
         .to_string(),
     )
-}
-
-async fn assemble(file: &ConfigFile, tenant: &TenantId) -> anyhow::Result<(Parts, Rewrapper)> {
-    let config = Config::read(file)?;
-    crate::serve::log(&config.log)?;
-    let parts = Parts::assemble(&config).await?;
-    known(&*parts.catalogue, tenant).await?;
-    let rewrapper = Rewrapper::new(
-        parts.catalogue.clone(),
-        parts.objects.clone(),
-        parts.keyring.clone(),
-        parts.clock.clone(),
-    );
-    Ok((parts, rewrapper))
 }
 
 /// Runs the job here, or waits while somebody else does.

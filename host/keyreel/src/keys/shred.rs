@@ -13,10 +13,10 @@ use keyreel_library::destruction::{
     CertificateKey, Destroyer, DestroyerParts, DestructionError, DestructionStep,
     verify_certificate,
 };
-use keyreel_library::{Destruction, DestructionScope, DestructionState, Rewrapper};
+use keyreel_library::{Destruction, DestructionScope, DestructionState};
 use keyreel_server::DestructionStatus;
 
-use super::{by, known, print};
+use super::{by, print, with_rewrapper};
 use crate::ConfigFile;
 use crate::assemble::{self, Parts};
 use crate::config::Config;
@@ -196,16 +196,7 @@ async fn finish(parts: Parts, destroyer: &Destroyer, asked: Destruction) -> anyh
 }
 
 async fn open(file: &ConfigFile, tenant: &TenantId) -> anyhow::Result<(Parts, Destroyer)> {
-    let config = Config::read(file)?;
-    crate::serve::log(&config.log)?;
-    let parts = Parts::assemble(&config).await?;
-    known(&*parts.catalogue, tenant).await?;
-    let rewrapper = Rewrapper::new(
-        parts.catalogue.clone(),
-        parts.objects.clone(),
-        parts.keyring.clone(),
-        parts.clock.clone(),
-    );
+    let (config, parts, rewrapper) = with_rewrapper(file, tenant).await?;
     let destroyer = Destroyer::new(DestroyerParts {
         catalogue: parts.catalogue.clone(),
         objects: parts.objects.clone(),

@@ -16,7 +16,7 @@ use crate::aead;
 use crate::kek::{KekStore, SealedKey};
 use crate::keystore::{Keystore, KeystoreError};
 use crate::metadata::MetadataVault;
-use crate::purge::{PurgeWatch, Purges};
+use crate::purge::Purges;
 use crate::secret_cache::SecretCache;
 use crate::settings::DekTtl;
 
@@ -141,21 +141,6 @@ impl Vault {
         }
     }
 
-    /// Keeps what was opened, unless there was a purge since `watch` was made: that one may have
-    /// come before the entry, which would never be served but would lie there.
-    fn keep<T: Send + Sync>(
-        &self,
-        cache: &SecretCache<Name, T>,
-        name: Name,
-        opened: Arc<T>,
-        watch: &PurgeWatch,
-    ) {
-        cache.insert(name.clone(), opened, watch.epoch(), self.ttl.duration());
-        if watch.is_purged() {
-            cache.forget(&name);
-        }
-    }
-
     fn stripe(&self, name: &Name) -> &Mutex<()> {
         let [first, ..] = &self.loading;
         let index = self.hasher.hash_one(name) % self.loading.len() as u64;
@@ -256,7 +241,7 @@ impl TenantVault for Vault {
         };
         let secret = self.open(&name, sealed, |_, opened| Some(opened)).await?;
         let kept = Arc::new(Zeroizing::clone(&secret));
-        self.keep(&self.secrets, name, kept, &watch);
+        self.secrets.keep(name, kept, &watch, self.ttl.duration());
         Ok(Some(secret))
     }
 
@@ -287,7 +272,8 @@ impl TenantVault for Vault {
             })
             .await?;
         let key = Arc::new(key);
-        self.keep(&self.private_keys, name, key.clone(), &watch);
+        let ttl = self.ttl.duration();
+        self.private_keys.keep(name, key.clone(), &watch, ttl);
         Ok(Some(key))
     }
 

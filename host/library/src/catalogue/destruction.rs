@@ -215,13 +215,23 @@ pub struct DoomedKey {
     pub held_here: bool,
 }
 
-/// A recording and where its bytes lie.
+impl DoomedKey {
+    /// Whether it is this one.
+    #[must_use]
+    pub fn is(&self, provider: &ProviderId, id: &KekId) -> bool {
+        self.provider == *provider && self.id == *id
+    }
+}
+
+/// A recording, what it needs and where its bytes lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doomed {
     /// Which.
     pub recording: RecordingId,
-    /// Its generation.
-    pub generation: u32,
+    /// Who holds the KEK that it needs.
+    pub provider: ProviderId,
+    /// That KEK.
+    pub kek: KekId,
     /// Its objects.
     pub objects: Vec<String>,
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use keyreel_format::{KekId, ProviderId, TenantId};
-use keyreel_keys::{Asker, KekRecord, KekState, KeyError, Occasion, StoreError, VaultError, crash};
+use keyreel_format::TenantId;
+use keyreel_keys::{Asker, KekRecord, KekState, KeyError, Occasion, VaultError, crash};
 use serde_json::Value;
 
 use super::{Certificate, Inner};
 use crate::Error;
 use crate::catalogue::{
-    Destruction, DestructionNote, DestructionPlan, DestructionScope, DestructionState, DoomedKey,
-    KekCount, RewrapState,
+    Destruction, DestructionNote, DestructionPlan, DestructionScope, DestructionState, Doomed,
+    DoomedKey, KekCount, RewrapState,
 };
 use crate::head::object_of;
 use crate::recovery::openable;
@@ -21,8 +21,6 @@ use crate::rewrap::By;
 const BATCH: u32 = 100;
 /// How long a re-wrap that was stopped may need to end what it has in hand.
 const STOPPING: Duration = Duration::from_secs(3);
-/// How often a count that changes meanwhile is taken again.
-const COUNTS: usize = 5;
 /// How often it is said that it goes on.
 const BEAT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -102,12 +100,11 @@ impl Run<'_> {
             None => self.plan().await?,
         };
         crash::point("destroy.planned");
-        let epoch = match &self.destruction.scope {
+        let (epoch, plan) = match &self.destruction.scope {
             DestructionScope::Tenant => (self.tenant().await?, plan),
             DestructionScope::Key { .. } => self.key(plan).await?,
             DestructionScope::Recordings { .. } => self.recordings(plan).await?,
         };
-        let (epoch, plan) = epoch;
         let note = DestructionNote {
             epoch: Some(epoch),
             ..DestructionNote::default()
@@ -162,20 +159,10 @@ impl Run<'_> {
             }
             DestructionScope::Recordings { ids } => {
                 let found = catalogue.doomed(self.tenant, ids).await?;
-                let mut used = Vec::new();
-                for doomed in &found {
-                    let tenants = std::slice::from_ref(self.tenant);
-                    let recording = catalogue.recording(tenants, &doomed.recording).await?;
-                    used.extend(recording.map(|recording| (recording.provider, recording.kek)));
-                }
-                // Whichever it was wrapped to before: all of the others leave them all. Those that
-                // were retired too: what opened them may be there yet.
-                let goes = |record: &&KekRecord| {
-                    record.state != KekState::Current
-                        || used.iter().any(|(provider, id)| {
-                            *provider == record.provider && *id == record.kek.id
-                        })
-                };
+                // Whichever they were wrapped to before: all of the others leave them all. Those
+                // that were retired too: what opened them may be there yet. Whether the current one
+                // goes as well is seen when they do: see `meet_rewrap`.
+                let goes = |record: &&KekRecord| record.state != KekState::Current;
                 objects = found
                     .iter()
                     .flat_map(|doomed| doomed.objects.clone())
@@ -210,10 +197,7 @@ impl Run<'_> {
 
     async fn key(&self, mut plan: DestructionPlan) -> Result<(u64, DestructionPlan), Halt> {
         for key in plan.keys.clone() {
-            for _ in 0..COUNTS {
-                if self.is_retired(&key).await? {
-                    break;
-                }
+            while !self.is_retired(&key).await? {
                 // Others may have come under it, or left it, since it was confirmed.
                 plan.recordings = self.needing(&key).await?;
                 if plan.recordings > self.destruction.lost {
@@ -248,7 +232,7 @@ impl Run<'_> {
         for key in &plan.keys {
             let left: u64 = counts
                 .iter()
-                .filter(|count| count.provider == key.provider && count.kek == key.id)
+                .filter(|count| key.is(&count.provider, &count.kek))
                 .map(|count| count.recordings)
                 .sum();
             if left > 0 {
@@ -270,7 +254,7 @@ impl Run<'_> {
         Ok((self.destroy_keys(&plan).await?, plan))
     }
 
-    /// A re-wrap may have moved some of them meanwhile: what they are under now goes as well.
+    /// Adds to the plan what they are under now: a re-wrap may have moved some of them meanwhile.
     async fn meet_rewrap(&self, plan: &mut DestructionPlan) -> Result<(), Halt> {
         let DestructionScope::Recordings { ids } = &self.destruction.scope else {
             return Ok(());
@@ -283,19 +267,10 @@ impl Run<'_> {
             tokio::time::sleep(STOPPING).await;
         }
         let keks = self.keks().await?;
-        for id in ids {
-            let tenants = std::slice::from_ref(self.tenant);
-            let Some(recording) = catalogue.recording(tenants, id).await? else {
-                continue;
-            };
-            let is_it = |provider: &ProviderId, id: &KekId| {
-                *provider == recording.provider && *id == recording.kek
-            };
-            let known = plan.keys.iter().any(|key| is_it(&key.provider, &key.id));
-            let record = keks
-                .iter()
-                .find(|record| is_it(&record.provider, &record.kek.id));
-            if let (false, Some(record)) = (known, record) {
+        for Doomed { provider, kek, .. } in catalogue.doomed(self.tenant, ids).await? {
+            let is_it = |record: &&KekRecord| record.provider == provider && record.kek.id == kek;
+            let known = plan.keys.iter().any(|key| key.is(&provider, &kek));
+            if let (false, Some(record)) = (known, keks.iter().find(is_it)) {
                 plan.keys.push(self.doomed_key(record).await?);
             }
         }
@@ -313,7 +288,7 @@ impl Run<'_> {
             id: id.clone(),
             algorithm: record.kek.algorithm.clone(),
             // Retiring deletes what was kept.
-            held_here: kept.await.map_err(store_error)?.is_some()
+            held_here: kept.await.map_err(Error::from)?.is_some()
                 || (record.state == KekState::Retired && provider.as_str() == MANAGED),
         })
     }
@@ -329,15 +304,13 @@ impl Run<'_> {
     async fn is_retired(&self, key: &DoomedKey) -> Result<bool, Halt> {
         let keks = self.keks().await?;
         Ok(keks.iter().any(|record| {
-            record.provider == key.provider
-                && record.kek.id == key.id
-                && record.state == KekState::Retired
+            key.is(&record.provider, &record.kek.id) && record.state == KekState::Retired
         }))
     }
 
     async fn needing(&self, key: &DoomedKey) -> Result<u64, Halt> {
         let counts = self.inner.catalogue.recordings_by_kek(self.tenant).await?;
-        let of = |count: &&KekCount| count.provider == key.provider && count.kek == key.id;
+        let of = |count: &&KekCount| key.is(&count.provider, &count.kek);
         Ok(counts.iter().filter(of).map(|count| count.recordings).sum())
     }
 
@@ -372,7 +345,7 @@ impl Run<'_> {
         let doomed = |record: &KekRecord| {
             plan.keys
                 .iter()
-                .any(|key| key.provider == record.provider && key.id == record.kek.id)
+                .any(|key| key.is(&record.provider, &record.kek.id))
         };
         let keks = self.keks().await?;
         let current = keks.iter().find(|record| record.state == KekState::Current);
@@ -408,9 +381,7 @@ impl Run<'_> {
         let counts = self.inner.catalogue.recordings_by_kek(self.tenant).await?;
         let keks = self.keks().await?;
         let current = keks.iter().find(|record| record.state == KekState::Current);
-        let is_current = |count: &KekCount| {
-            current.is_some_and(|now| now.provider == count.provider && now.kek.id == count.kek)
-        };
+        let is_current = |count: &KekCount| current.is_some_and(|record| count.is_of(record));
         if counts.iter().all(is_current) {
             return Ok(());
         }
@@ -593,7 +564,7 @@ impl Run<'_> {
 
     async fn keks(&self) -> Result<Vec<KekRecord>, Halt> {
         let keks = self.inner.catalogue.keks(self.tenant).await;
-        Ok(keks.map_err(store_error)?)
+        keks.map_err(|error| Halt::Failed(error.into()))
     }
 }
 
@@ -626,12 +597,6 @@ fn remaining(scope: &DestructionScope, plan: &DestructionPlan, epoch: u64) -> Ve
         ));
     }
     steps
-}
-
-pub(super) fn store_error(error: StoreError) -> Error {
-    Error::Backend {
-        source: Box::new(error),
-    }
 }
 
 fn keystore_error(error: VaultError) -> Halt {

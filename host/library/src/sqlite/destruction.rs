@@ -339,7 +339,7 @@ fn ids(recordings: &[RecordingId]) -> Result<String, Error> {
 
 fn doomed(tenant: i64) -> QueryBuilder<Sqlite> {
     let mut query = QueryBuilder::new(
-        "SELECT r.id, r.generation, (SELECT json_group_array(p.object) FROM part p \
+        "SELECT r.id, r.provider, r.kek, (SELECT json_group_array(p.object) FROM part p \
          WHERE p.recording = r.position) AS objects FROM recording r WHERE r.tenant = ",
     );
     query.push_bind(tenant);
@@ -350,7 +350,8 @@ fn doomed_from(row: &SqliteRow) -> Result<Doomed, Error> {
     let objects: &str = row.try_get("objects").map_err(backend)?;
     Ok(Doomed {
         recording: parsed(row, "id")?,
-        generation: row.try_get("generation").map_err(backend)?,
+        provider: parsed(row, "provider")?,
+        kek: parsed(row, "kek")?,
         objects: serde_json::from_str(objects).map_err(|_| Error::damaged("list of parts"))?,
     })
 }
