@@ -11,8 +11,14 @@ use crate::rig::{LKM, MANAGED_AES256, Rig, tenant};
 
 /// Plays per sample, each of which unwraps.
 const PLAYS: usize = 300;
-/// Samples of either kind, taken by turns, so that what else this machine does hits both.
+/// Each compares plays beside hanging ones with those right before and right after, so that a
+/// machine that grows slower or faster meanwhile counts for neither.
 const ROUNDS: usize = 5;
+/// Single p99s differ by half on a busy machine. When the median of the first rounds is over the
+/// limit, more of them tell whether it is noise: a neighbour who is really slowed is slow in all.
+const MOST_ROUNDS: usize = 20;
+/// What a hanging key service may cost another tenant's p99.
+const AT_MOST: f64 = 1.10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_key_service_slows_no_other_tenant() {
@@ -20,10 +26,9 @@ async fn a_hanging_key_service_slows_no_other_tenant() {
     let (mine, plaintext) = rig.recording(MANAGED_AES256).await;
     // As many as may wait for one key service at once.
     let waiting = KeyringSettings::default().gate.concurrency;
-    let (mut quiet, mut beside) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        quiet.push(p99(&rig, &mine, &plaintext).await);
-
+    let mut before = p99(&rig, &mine, &plaintext).await;
+    let mut ratios = Vec::new();
+    while ratios.len() < MOST_ROUNDS {
         let mut theirs = Vec::new();
         for _ in 0..waiting {
             theirs.push(rig.recording(LKM).await.0);
@@ -47,7 +52,7 @@ async fn a_hanging_key_service_slows_no_other_tenant() {
                 "{arrived} of {waiting}"
             );
         }
-        beside.push(p99(&rig, &mine, &plaintext).await);
+        let beside = p99(&rig, &mine, &plaintext).await;
         let waited = plays.iter().filter(|play| !play.is_finished()).count();
         assert_eq!(waited, waiting, "all of them waited all the time");
 
@@ -57,17 +62,20 @@ async fn a_hanging_key_service_slows_no_other_tenant() {
             assert!(matches!(play.await.unwrap().status, 200 | 503));
         }
         rig.keyring.purge(&tenant(LKM));
+
+        let after = p99(&rig, &mine, &plaintext).await;
+        ratios.push(2.0 * beside.as_secs_f64() / (before + after).as_secs_f64());
+        before = after;
+        let median = median(&ratios);
+        eprintln!(
+            "p99 of a cold play beside {waiting} hanging plays {beside:?}, then {after:?}; \
+             median of the ratios {median:.3}"
+        );
+        if ratios.len() >= ROUNDS && median <= AT_MOST {
+            return;
+        }
     }
-    // The best of each: noise only ever adds.
-    let (quiet, beside) = (best(&quiet), best(&beside));
-    let ratio = beside.as_secs_f64() / quiet.as_secs_f64();
-    eprintln!(
-        "p99 of a cold play: {quiet:?}; beside {waiting} hanging plays {beside:?}, {ratio:.3}"
-    );
-    assert!(
-        ratio <= 1.10,
-        "{quiet:?} alone, {beside:?} beside hanging plays"
-    );
+    panic!("{AT_MOST} times exceeded: {ratios:.3?}");
 }
 
 async fn p99(rig: &Rig, id: &RecordingId, plaintext: &[u8]) -> Duration {
@@ -83,6 +91,8 @@ async fn p99(rig: &Rig, id: &RecordingId, plaintext: &[u8]) -> Duration {
     times[PLAYS * 99 / 100]
 }
 
-fn best(times: &[Duration]) -> Duration {
-    times.iter().copied().min().unwrap()
+fn median(ratios: &[f64]) -> f64 {
+    let mut sorted = ratios.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
