@@ -115,17 +115,17 @@ export function state(page) {
   });
 }
 
-/* The loudest level over some time: speech has pauses. */
-export function loudest(page, ms, lane) {
-  return page.evaluate(async ([ms, lane]) => {
+/* The loudest level over some time, as speech has pauses; or the first that is loud enough. */
+export function loudest(page, ms, lane, enough = Infinity) {
+  return page.evaluate(async ([ms, lane, enough]) => {
     let most = 0;
     const end = performance.now() + ms;
-    while (performance.now() < end) {
+    while (performance.now() < end && most <= enough) {
       most = Math.max(most, lane === null ? window.__keyreel.level() : window.__keyreel.laneLevel(lane));
       await new Promise((done) => setTimeout(done, 20));
     }
     return most;
-  }, [ms, lane ?? null]);
+  }, [ms, lane ?? null, enough]);
 }
 
 export async function press(page, ...keys) {

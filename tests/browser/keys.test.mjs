@@ -416,12 +416,14 @@ describe("a re-wrap, watched", () => {
     });
     let now = status({});
     const asked = [];
+    // Until it is stopped it does not come further than half way, however long the looking takes.
+    let most = 500;
     await page.route("**/api/v1/tenants/*/keys/rewrap", (route) => {
       const method = route.request().method();
       asked.push(method);
       if (method === "DELETE") now = status({ ...now, state: "stopped", endedAt: "2026-11-22T10:01:00Z" });
-      else if (method === "POST") now = status({ ...now, state: "running", endedAt: null });
-      else if (now.state === "running") now = status({ ...now, done: now.done + 250, lastError: now.done >= 500 ? "The key service is busy." : null });
+      else if (method === "POST") [now, most] = [status({ ...now, state: "running", endedAt: null }), 1000];
+      else if (now.state === "running") now = status({ ...now, done: Math.min(now.done + 250, most), lastError: now.done >= 500 ? "The key service is busy." : null });
       if (now.state === "running" && now.done >= 750) {
         now = status({ ...now, state: "failed", done: 998, failed: 2, lastError: null, endedAt: "2026-11-22T10:02:00Z", failures: [
           { recording: "00000000-0000-4000-8000-000000000001", reason: "The sealed file is damaged." },

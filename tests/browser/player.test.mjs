@@ -6,6 +6,9 @@ import {
   axe, demo, launch, loudest, open, openPlayer, PHONE, pickCall, press, screenshot, sidewaysScroll, signIn, state,
 } from "./driver.mjs";
 
+/* A level that no silence has. */
+const HEARD = 0.005;
+
 let browser;
 before(async () => { browser = await launch(); });
 after(async () => { await browser?.close(); });
@@ -331,15 +334,18 @@ describe("player", () => {
     await press(page, "]", "Space");
     const times = await page.evaluate(async () => {
       const seen = [];
-      for (let round = 0; round < 60; round += 1) {
+      const end = performance.now() + 15_000;
+      for (let rounds = 0; rounds < 2 && performance.now() < end;) {
         seen.push(document.querySelector("audio").currentTime);
+        if (seen.length > 1 && seen.at(-1) < seen.at(-2) - 0.5) rounds += 1;
         await new Promise((done) => setTimeout(done, 60));
       }
       return seen;
     });
     const returns = times.filter((time, index) => index > 0 && time < times[index - 1] - 0.5).length;
-    assert.ok(returns >= 2, `went round ${returns} times`);
-    assert.ok(Math.max(...times) < 6.6 && Math.min(...times.slice(2)) > 4.8, `${Math.min(...times)} to ${Math.max(...times)}`);
+    assert.equal(returns, 2);
+    // On a busy machine it turns late; one that does not turn is out of here in a second and a half.
+    assert.ok(Math.max(...times) < 7.7 && Math.min(...times.slice(2)) > 4.8, `${Math.min(...times)} to ${Math.max(...times)}`);
     await pause();
     await screenshot(page, "player-loop");
     await press(page, "\\");
@@ -356,7 +362,7 @@ describe("player", () => {
       await page.waitForTimeout(250);
     };
     await again();
-    assert.ok(await loudest(page, 1200, agent) > 0.005, "the agent cannot be heard at first");
+    assert.ok(await loudest(page, 10_000, agent, HEARD) > HEARD, "the agent cannot be heard at first");
     await page.click("[data-testid=mute-agent]");
     await again();
     assert.ok(await loudest(page, 1000, agent) < 0.0005, "muted, and still heard");
@@ -368,22 +374,29 @@ describe("player", () => {
     await page.click("[data-testid=solo-customer]");
     await page.click("[data-testid=solo-agent]");
     await again();
-    assert.ok(await loudest(page, 1200, agent) > 0.005, "the agent's solo is silent");
+    assert.ok(await loudest(page, 10_000, agent, HEARD) > HEARD, "the agent's solo is silent");
     await page.click("[data-testid=solo-agent]");
     await pause();
   });
 
   test("skip silence jumps over what the peaks show as silent, and says so", async () => {
+    const played = (time) => page.evaluate((time) => {
+      const { played } = document.querySelector("audio");
+      return Array.from({ length: played.length }, (_, each) => each).some((each) => played.start(each) <= time && time <= played.end(each));
+    }, time);
+    const middle = (each) => (each.start + each.end) / 2;
     const silences = await page.evaluate(() => window.__keyreel.silences);
-    const long = silences.find((each) => each.end - each.start > 0.8);
-    if (!long) return assert.fail("the recording has no silence to skip");
+    let long;
+    for (const each of silences.toSorted((a, b) => (b.end - b.start) - (a.end - a.start))) {
+      if (!(await played(middle(each)))) { long = each; break; }
+    }
+    assert.ok(long && long.end - long.start > 0.8, "the recording has no silence to skip that was not played yet");
     await page.evaluate((time) => { document.querySelector("audio").currentTime = time; }, Math.max(0, long.start - 0.3));
     await press(page, "s");
-    const started = Date.now();
     await page.click("[data-testid=play]");
     await page.waitForFunction((end) => document.querySelector("audio").currentTime >= end - 0.02, long.end);
     await page.waitForFunction(() => /Skipped/.test(document.querySelector("[data-testid=notice]").textContent));
-    assert.ok(Date.now() - started < (long.end - long.start + 0.3) * 1000 + 400);
+    assert.ok(!(await played(middle(long))), "the silence was played");
     await pause();
     await press(page, "s");
   });

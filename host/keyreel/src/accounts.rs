@@ -1,6 +1,7 @@
 //! `keyreel tenant`, `user` and `token`: who there is and what they may do.
 
 use std::io::{IsTerminal, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,8 +9,9 @@ use clap::{Subcommand, ValueEnum};
 use keyreel_keys::{
     Asker, Clock, Configured, KeystoreError, Policy, ProviderId, SystemClock, TenantId,
 };
-use keyreel_library::{AuditEvent, Catalogue, Role, Tenant};
+use keyreel_library::{AuditEvent, Catalogue, Role, Tenant, User};
 use keyreel_server::accounts;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::ConfigFile;
@@ -53,6 +55,20 @@ pub(crate) enum PolicyName {
 pub(crate) enum UserCommand {
     /// Adds an account. Asks for its password on the terminal, or reads it from stdin.
     Add(AddUser),
+    /// Lists accounts, one JSON object a line.
+    List(ConfigFile),
+    /// Gives an account another password, asked for as by `add`, and ends its sessions.
+    Password(NamedUser),
+    /// Removes an account; its sessions end.
+    Remove(NamedUser),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct NamedUser {
+    /// What it signs in with.
+    name: String,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 #[derive(clap::Args)]
@@ -69,6 +85,18 @@ pub(crate) struct AddUser {
 pub(crate) enum TokenCommand {
     /// Adds a bearer token and prints it, this once.
     Add(AddToken),
+    /// Lists the tokens that were not revoked, one JSON object a line. Their secrets are kept nowhere.
+    List(ConfigFile),
+    /// Revokes a token: running servers refuse it within two seconds, and end what it plays.
+    Revoke(RevokeToken),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct RevokeToken {
+    /// Its id, as `keyreel token list` prints it.
+    id: String,
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 #[derive(clap::Args)]
@@ -204,26 +232,269 @@ pub(crate) async fn make_tenant(
 }
 
 pub(crate) async fn user(command: UserCommand) -> anyhow::Result<()> {
-    let UserCommand::Add(args) = command;
-    let catalogue = assemble::catalogue(&Config::read(&args.file)?).await?;
-    let roles = roles(&*catalogue, &args.role).await?;
-    let password = password()?;
-    accounts::create_user(&*catalogue, &args.name, Some(&password), roles).await?;
-    output::note(&format!("added the account {}", args.name));
+    match command {
+        UserCommand::Add(args) => {
+            let catalogue = on_record(&args.file).await?;
+            let roles = roles(&*catalogue, &args.role).await?;
+            let user = accounts::new_user(&args.name, Some(&password()?), roles).await;
+            let user = user.map_err(|error| Usage::new(error.to_string()))?;
+            if catalogue.user_by_name(&user.name).await?.is_some() {
+                let message = format!("the account {} exists already", user.name);
+                return Err(Usage::new(message).into());
+            }
+            let added = change("account.added", &user.roles, |fields, role| {
+                fields.extend([
+                    ("account".to_owned(), user.id.as_str().into()),
+                    ("role".to_owned(), serde_json::json!(role)),
+                ]);
+            });
+            added.record(&*catalogue).await?;
+            let done = catalogue.add_user(&user).await;
+            added.conclude(&*catalogue, done).await?;
+            catalogue.close().await;
+            output::note(&format!("added the account {}", user.name));
+        }
+        UserCommand::List(file) => {
+            let catalogue = assemble::catalogue(&Config::read(&file)?).await?;
+            for user in catalogue.users().await? {
+                let line = serde_json::json!({
+                    "id": user.id,
+                    "name": user.name,
+                    "roles": roles_json(&user.roles),
+                });
+                output::data(&line.to_string())?;
+            }
+        }
+        UserCommand::Password(args) => {
+            let (door, user) = named(&args).await?;
+            let hash = accounts::hash_password(&password()?).await;
+            let hash = hash.map_err(|error| Usage::new(error.to_string()))?;
+            let changed = about("account.password.changed", &user);
+            door.close_on(&changed, door.catalogue.set_password(&user.id, &hash))
+                .await?;
+            output::note(&format!(
+                "{} has another password; its sessions end within seconds",
+                user.name
+            ));
+        }
+        UserCommand::Remove(args) => {
+            let (door, user) = named(&args).await?;
+            let removed = about("account.removed", &user);
+            door.close_on(&removed, door.catalogue.remove_user(&user.id))
+                .await?;
+            output::note(&format!(
+                "removed the account {}; its sessions end within seconds",
+                user.name
+            ));
+        }
+    }
     Ok(())
 }
 
 pub(crate) async fn token(command: TokenCommand) -> anyhow::Result<()> {
-    let TokenCommand::Add(args) = command;
-    let catalogue = assemble::catalogue(&Config::read(&args.file)?).await?;
-    let roles = roles(&*catalogue, &args.role).await?;
-    let ttl = args
-        .expires
-        .map(|days| Duration::from_secs(u64::from(days) * 86_400));
-    let token = accounts::create_token(&*catalogue, &SystemClock, &args.label, roles, ttl).await?;
-    output::data(&token.secret)?;
-    output::note("this is the only time that the token is shown");
+    match command {
+        TokenCommand::Add(args) => {
+            let catalogue = on_record(&args.file).await?;
+            let roles = roles(&*catalogue, &args.role).await?;
+            let ttl = args
+                .expires
+                .map(|days| Duration::from_secs(u64::from(days) * 86_400));
+            let granted = roles.clone();
+            let token =
+                accounts::create_token(&*catalogue, &SystemClock, &args.label, roles, ttl).await?;
+            let added = change("token.added", &granted, |fields, role| {
+                fields.extend([
+                    ("token".to_owned(), token.id.as_str().into()),
+                    ("label".to_owned(), args.label.as_str().into()),
+                    ("role".to_owned(), serde_json::json!(role)),
+                ]);
+                if let Some(expires) = token.expires_ms.and_then(output::instant) {
+                    fields.insert("expires".to_owned(), expires.into());
+                }
+            });
+            if let Err(error) = added.record(&*catalogue).await {
+                // Nobody has seen it yet: what is not on record is not there.
+                catalogue.revoke_credential(&token.id).await?;
+                return Err(error);
+            }
+            catalogue.close().await;
+            output::data(&token.secret)?;
+            output::note("this is the only time that the token is shown");
+        }
+        TokenCommand::List(file) => {
+            let catalogue = assemble::catalogue(&Config::read(&file)?).await?;
+            for token in catalogue.tokens().await? {
+                let line = serde_json::json!({
+                    "id": token.id,
+                    "label": token.label,
+                    "roles": roles_json(&token.roles),
+                    "created": output::instant(token.created_ms),
+                    "expires": token.expires_ms.and_then(output::instant),
+                });
+                output::data(&line.to_string())?;
+            }
+        }
+        TokenCommand::Revoke(args) => {
+            let door = Door::open(&args.file).await?;
+            let tokens = door.catalogue.tokens().await?;
+            let Some(token) = tokens.into_iter().find(|token| token.id == args.id) else {
+                return Err(Usage::with_hint(
+                    format!("there is no token {}, or it was revoked already", args.id),
+                    "`keyreel token list` shows them",
+                )
+                .into());
+            };
+            let revoked = change("token.revoked", &token.roles, |fields, _| {
+                fields.extend([
+                    ("token".to_owned(), token.id.as_str().into()),
+                    ("label".to_owned(), token.label.as_str().into()),
+                ]);
+            });
+            door.close_on(&revoked, door.catalogue.revoke_credential(&token.id))
+                .await?;
+            output::note(&format!(
+                "revoked the token {}; servers refuse it within seconds",
+                token.label
+            ));
+        }
+    }
     Ok(())
+}
+
+async fn on_record(file: &ConfigFile) -> anyhow::Result<Arc<dyn Catalogue>> {
+    let config = Config::read(file)?;
+    let keystore = Arc::new(assemble::keystore(&config)?);
+    assemble::recorded_catalogue(&config, &keystore).await
+}
+
+/// For taking access away, which must not wait until a broken audit log, or a keystore that does not
+/// open, was looked into.
+struct Door {
+    catalogue: Arc<dyn Catalogue>,
+    /// Why nothing can be recorded.
+    unrecorded: Option<anyhow::Error>,
+}
+
+impl Door {
+    async fn open(file: &ConfigFile) -> anyhow::Result<Self> {
+        let (catalogue, unrecorded) = match on_record(file).await {
+            Ok(catalogue) => (catalogue, None),
+            Err(error) => (
+                assemble::catalogue(&Config::read(file)?).await?,
+                Some(error),
+            ),
+        };
+        Ok(Self {
+            catalogue,
+            unrecorded,
+        })
+    }
+
+    /// Records what takes access away, and does it in any case.
+    ///
+    /// # Errors
+    /// It could not be done; or it was done, and is not on record.
+    async fn close_on(
+        &self,
+        change: &Change,
+        done: impl Future<Output = Result<(), keyreel_library::Error>>,
+    ) -> anyhow::Result<()> {
+        let unrecorded = match &self.unrecorded {
+            None => change.record(&*self.catalogue).await.err(),
+            Some(error) => Some(anyhow::anyhow!("{error:#}")),
+        };
+        let done = done.await;
+        let outcome = match unrecorded {
+            None => change.conclude(&*self.catalogue, done).await,
+            Some(error) => {
+                done?;
+                Err(error.context("it is done, but not in the audit log"))
+            }
+        };
+        self.catalogue.close().await;
+        outcome
+    }
+}
+
+/// The account that is meant, which is to lose something.
+async fn named(args: &NamedUser) -> anyhow::Result<(Door, User)> {
+    let door = Door::open(&args.file).await?;
+    let name = args.name.trim();
+    match door.catalogue.user_by_name(name).await? {
+        Some(user) => Ok((door, user)),
+        None => Err(Usage::with_hint(
+            format!("there is no account {name}"),
+            "`keyreel user list` shows them",
+        )
+        .into()),
+    }
+}
+
+/// Something that is done with an account.
+fn about(action: &'static str, user: &User) -> Change {
+    change(action, &user.roles, |fields, _| {
+        fields.insert("account".to_owned(), user.id.as_str().into());
+    })
+}
+
+/// A change of who may do what: every concerned tenant's business, so an event for each.
+struct Change(Vec<AuditEvent>);
+
+fn change(
+    action: &'static str,
+    roles: &[(TenantId, Role)],
+    fill: impl Fn(&mut serde_json::Map<String, Value>, Option<Role>),
+) -> Change {
+    let now_ms = SystemClock.now_ms();
+    let by = by();
+    let event = |concerned: Option<&(TenantId, Role)>| {
+        let mut event = AuditEvent::new(action, now_ms, &by.asker.subject);
+        event.tenant = concerned.map(|(tenant, _)| tenant.clone());
+        event.fields = by.fields();
+        fill(&mut event.fields, concerned.map(|(_, role)| *role));
+        event
+    };
+    let mut events: Vec<_> = roles.iter().map(|role| event(Some(role))).collect();
+    if events.is_empty() {
+        events.push(event(None));
+    }
+    Change(events)
+}
+
+impl Change {
+    /// Before it is done.
+    async fn record(&self, catalogue: &dyn Catalogue) -> anyhow::Result<()> {
+        Ok(catalogue.append_audit(&self.0).await?)
+    }
+
+    /// Where it could not be done after all, the log says that too.
+    async fn conclude(
+        &self,
+        catalogue: &dyn Catalogue,
+        done: Result<(), keyreel_library::Error>,
+    ) -> anyhow::Result<()> {
+        let Err(error) = done else { return Ok(()) };
+        let failed = self.0.iter().map(|event| AuditEvent {
+            outcome: "unavailable".to_owned(),
+            fields: event.fields.clone(),
+            tenant: event.tenant.clone(),
+            ..AuditEvent::new(&event.action, SystemClock.now_ms(), &event.subject)
+        });
+        let failed: Vec<_> = failed.collect();
+        if let Err(unrecorded) = catalogue.append_audit(&failed).await {
+            output::note(&format!(
+                "the audit log says that it was done: {unrecorded}"
+            ));
+        }
+        Err(error.into())
+    }
+}
+
+fn roles_json(roles: &[(TenantId, Role)]) -> Value {
+    roles
+        .iter()
+        .map(|(tenant, role)| serde_json::json!({ "tenant": tenant, "role": role }))
+        .collect()
 }
 
 async fn roles(
@@ -235,7 +506,10 @@ async fn roles(
         RoleName::Supervisor => Role::Supervisor,
         RoleName::Admin => Role::Admin,
     };
-    for tenant in &args.tenants {
+    for (index, tenant) in args.tenants.iter().enumerate() {
+        if args.tenants.iter().take(index).any(|other| other == tenant) {
+            return Err(Usage::new(format!("--tenant {tenant} is there twice")).into());
+        }
         if catalogue.tenant(tenant).await?.is_none() {
             return Err(Usage::with_hint(
                 format!("there is no tenant {tenant}"),

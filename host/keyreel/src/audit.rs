@@ -275,13 +275,10 @@ impl Tail {
 fn print(record: &AuditRecord) -> anyhow::Result<()> {
     let mut line = serde_json::to_value(&record.event)?;
     if let Some(fields) = line.as_object_mut()
-        && let Some(at) = i64::try_from(record.event.at_ms)
-            .ok()
-            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        && let Some(at) = output::instant(record.event.at_ms)
     {
-        // As the API says it.
         fields.remove("atMs");
-        fields.insert("at".to_owned(), format!("{at:.3}").into());
+        fields.insert("at".to_owned(), at.into());
         fields.insert("seq".to_owned(), record.seq.into());
     }
     output::data(&line.to_string())

@@ -13,6 +13,7 @@ use keyreel_server::settings;
 use crate::ConfigFile;
 use crate::output::{self, Usage};
 use crate::providers::{self, ProviderSettings};
+use crate::serve;
 use crate::settings::SandboxLimits;
 
 /// All settings of `keyreel serve`.
@@ -200,6 +201,12 @@ impl KeystoreFiles {
         }
     }
 
+    /// Makes an empty one, its keys and the folders that these lie in.
+    pub(crate) fn create(&self) -> Result<Keystore, KeystoreError> {
+        let epoch = self.epoch_key_file.as_deref();
+        Keystore::open_or_create_with_keys(&self.directory, &self.master_key_file, epoch)
+    }
+
     /// Opens it, or makes an empty one where there is nothing.
     pub(crate) fn open_or_create(&self) -> Result<Keystore, KeystoreError> {
         let (directory, master) = (&self.directory, &self.master_key_file);
@@ -257,6 +264,21 @@ impl Config {
         }
     }
 
+    /// Whether the settings make sense, as far as that shows without reading the files that they
+    /// name, binding an address or asking anybody.
+    ///
+    /// # Errors
+    /// The first one that does not.
+    fn check(&self) -> anyhow::Result<()> {
+        let keyring = self.keys.keyring()?;
+        self.sandbox.limits()?;
+        providers::check(&self.providers, &keyring)?;
+        let server = self.server().check();
+        server.map_err(|error| Usage::new(error.to_string()))?;
+        serve::filter(&self.log)?;
+        Ok(())
+    }
+
     /// The server's part.
     pub(crate) fn server(&self) -> settings::Settings {
         settings::Settings {
@@ -283,16 +305,52 @@ pub(crate) enum Command {
 pub(crate) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Check(file) => {
-            let config = Config::read(file)?;
-            let keyring = config.keys.keyring()?;
-            config.sandbox.limits()?;
-            providers::check(&config.providers, &keyring)?;
+            Config::read(file)?.check()?;
             output::note(&format!("{}: good", file.config.display()));
             Ok(())
         }
         Command::Schema => {
             let schema = schemars::schema_for!(Config);
             output::data(&serde_json::to_string_pretty(&schema)?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(more: &str) -> Config {
+        let least = "[storage]\ncatalogue = 'c'\nobjects = 'o'\ncache = 'p'\n\
+                     [keystore]\ndirectory = 'k'\nmaster_key_file = 'm'\n";
+        toml::from_str(&format!("{least}{more}")).unwrap()
+    }
+
+    #[test]
+    fn what_the_server_would_refuse_at_its_start_is_found() {
+        config("").check().unwrap();
+        config("[log]\nfilter = 'info,keyreel::plugin=debug'")
+            .check()
+            .unwrap();
+        let table = [
+            ("[keys]\nunwrap_limit_ms = 1", "[keys] unwrap_limit_ms"),
+            ("[sandbox]\ncpu_ms = 0", "cpu_ms"),
+            ("[providers.lkm]\norigins = ['http://*']", "[providers.lkm]"),
+            (
+                "[limits]\nuploads = 0",
+                "limits.uploads: expected 1 to 1024",
+            ),
+            ("[playback]\nspan_kib = 1", "playback.span_kib"),
+            ("[sessions]\nttl_minutes = 1", "sessions.ttl_minutes"),
+            ("[log]\nfilter = 'keyreel=loud'", "[log] filter"),
+        ];
+        for (text, expected) in table {
+            let error = config(text).check().unwrap_err();
+            let usage = error.downcast_ref::<Usage>().map(ToString::to_string);
+            assert!(
+                usage.is_some_and(|usage| usage.contains(expected)),
+                "{text}: {error}"
+            );
         }
     }
 }

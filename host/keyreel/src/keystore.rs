@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Subcommand;
-use keyreel_keys::{Clock as _, Keystore, SystemClock, ensure_master_key};
+use keyreel_keys::{Clock as _, Keystore, KeystoreError, SystemClock};
 use keyreel_library::{AuditEvent, Catalogue};
 use serde_json::json;
 
@@ -15,7 +15,8 @@ use crate::{ConfigFile, assemble};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Makes the master key file and an empty keystore. Never overwrites one.
+    /// Makes an empty keystore, its master key and its epoch key, and the folders that these two lie
+    /// in. Never overwrites one. Copy the master key at once to where secrets live.
     Init(ConfigFile),
     /// Begins a new epoch: seals all that is in the keystore anew, and destroys the key that copies
     /// of it from before would need. Back it up anew afterwards.
@@ -92,21 +93,17 @@ fn init(keystore: &KeystoreFiles) -> anyhow::Result<()> {
         )
         .into());
     }
-    ensure_master_key(&keystore.directory, &keystore.master_key_file)?;
-    if !keystore.master_key_file.exists() {
-        let message = format!(
-            "{} holds a keystore already, and its master key {} is not there",
-            keystore.directory.display(),
-            keystore.master_key_file.display()
-        );
-        return Err(
-            Usage::with_hint(message, "put back the master key that it was made with").into(),
-        );
-    }
-    let made = keystore.open_or_create()?;
+    let made = match keystore.create() {
+        Err(error @ KeystoreError::NoMaster { .. }) => {
+            let hint = "put back the master key that it was made with";
+            return Err(Usage::with_hint(error.to_string(), hint).into());
+        }
+        made => made?,
+    };
     output::note(&format!(
-        "made the keystore {}, its master key {} and its epoch key {}; back the keystore and the \
-         master key up apart from each other; replicate the epoch key, keep no former copy of it",
+        "made the keystore {}, its master key {} and its epoch key {}; copy the master key now to \
+         where secrets live; back the keystore and the master key up apart from each other; replicate \
+         the epoch key, keep no former copy of it",
         keystore.directory.display(),
         keystore.master_key_file.display(),
         made.epoch_key_file().display(),

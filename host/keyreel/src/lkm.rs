@@ -54,7 +54,8 @@ pub(crate) struct Data {
     /// Its directory.
     #[arg(long, value_name = "DIR", env = "KEYREEL_LKM_DATA")]
     data: PathBuf,
-    /// What the data is sealed with; default DIR/master.key. Better kept elsewhere.
+    /// What the data is sealed with; default DIR/master.key. Better kept elsewhere, where it survives
+    /// a reboot; the file KEY-FILE.epoch beside it belongs to it.
     #[arg(long, value_name = "FILE", env = "KEYREEL_LKM_KEY_FILE")]
     key_file: Option<PathBuf>,
 }
@@ -281,9 +282,10 @@ fn init(args: &Init) -> anyhow::Result<()> {
     output::data(&made.to_string())?;
     output::note("this is the only time that the API key is shown");
     output::note(&format!(
-        "back up {} and {}, apart from each other: without them the recordings are lost",
+        "back up {}, and apart from it {} and {}: without any of the three the recordings are lost",
         settings.data.display(),
-        settings.key_file.display()
+        settings.key_file.display(),
+        pairs.epoch_key_file().display()
     ));
     Ok(())
 }

@@ -74,3 +74,9 @@ fn paint(text: &str, code: &str) -> String {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 }
+
+/// A time, ms since 1970, as the API says it (RFC 3339); `None` where no calendar has it.
+pub(crate) fn instant(ms: u64) -> Option<String> {
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
+    Some(format!("{at:.3}"))
+}

@@ -71,10 +71,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Starts logging to stderr.
 pub(crate) fn log(settings: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.filter)
-        .map_err(|source| Usage::new(format!("[log] filter: {source}")))?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(settings)?)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match settings.format {
@@ -82,6 +80,15 @@ pub(crate) fn log(settings: &Log) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().try_init(),
     };
     started.map_err(|source| anyhow::anyhow!("logging: {source}"))
+}
+
+/// Which lines are written.
+///
+/// # Errors
+/// The setting is no filter.
+pub(crate) fn filter(settings: &Log) -> Result<EnvFilter, Usage> {
+    EnvFilter::try_new(&settings.filter)
+        .map_err(|source| Usage::new(format!("[log] filter: {source}")))
 }
 
 /// Binds the server's addresses.

@@ -135,15 +135,53 @@ impl Keystore {
             let lock = keystore.lock()?;
             // Another process may have been first: its master key must be ours.
             if !keystore.check_file().exists() {
+                // Before, its folder may have been missing, and the keystore's too.
+                require_outside(directory, epoch)?;
                 epochs::create(&keystore.epoch_file, &Epoch::first()?)?;
-                let key = keystore.newest()?;
-                let check = keystore.seal(&key, Sealed::Check, CHECK_NAME, &CHECK_TEXT)?;
-                keystore.create(&keystore.check_file(), &check)?;
+                keystore.write_check().inspect_err(|_| {
+                    // Nothing is sealed with it yet, and another try needs the place.
+                    if matches!(keystore.check_file().try_exists(), Ok(false)) {
+                        let _ = files::destroy(&keystore.epoch_file);
+                    }
+                })?;
             }
             drop(lock);
         }
         keystore.check()?;
         Ok(keystore)
+    }
+
+    /// As [`Keystore::open_or_create_with`], and makes the master key as well where there is neither
+    /// one nor a keystore. Without `epoch` the epoch's key lies beside it. Where the keystore then
+    /// cannot be made, the new master key is removed again, so that this can be called once more.
+    ///
+    /// # Errors
+    /// As [`Keystore::open_or_create_with`] and [`ensure_master_key`]; [`KeystoreError::NoMaster`]
+    /// where there is a keystore and its master key is not there.
+    pub fn open_or_create_with_keys(
+        directory: &Path,
+        master: &Path,
+        epoch: Option<&Path>,
+    ) -> Result<Self, KeystoreError> {
+        // Who makes another keystore with the same master key waits until it stays or is gone.
+        let turn = master::turn(directory, master)?;
+        let made = ensure_master_key(directory, master)?;
+        if !made && !master.exists() {
+            return Err(KeystoreError::NoMaster {
+                directory: directory.to_owned(),
+                path: master.to_owned(),
+            });
+        }
+        let epoch = epoch.map_or_else(|| epochs::beside(master), Path::to_owned);
+        let opened = Self::open_or_create_with(directory, master, &epoch);
+        // Once there is a check file, there is a keystore that opens with this key alone.
+        let nothing = matches!(directory.join(CHECK_FILE).try_exists(), Ok(false));
+        if made && opened.is_err() && nothing && turn.is_some() {
+            // It is the first failure that has to be told.
+            let _ = files::destroy(master);
+        }
+        drop(turn);
+        opened
     }
 
     /// Makes the root key of `tenant`.
@@ -273,17 +311,8 @@ impl Keystore {
     }
 
     fn at(directory: &Path, master: &Path, epoch: &Path) -> Result<Self, KeystoreError> {
-        // Whoever copies the keystore must not get the keys to it in the same sweep.
-        let inside = |path: &Path| match (directory.canonicalize(), path.canonicalize()) {
-            (Ok(directory), Ok(path)) => path.starts_with(directory),
-            _ => epochs::parent_is(path, directory),
-        };
         for path in [master, epoch] {
-            if inside(path) {
-                return Err(KeystoreError::KeyInside {
-                    path: path.to_owned(),
-                });
-            }
+            require_outside(directory, path)?;
         }
         let master = MasterKey::read(master)?;
         Ok(Self {
@@ -468,7 +497,7 @@ impl Keystore {
     /// One process and one thread at a time changes something: what is sealed is sealed under the
     /// newest epoch, and nothing is missed when all is sealed anew.
     fn lock(&self) -> Result<File, KeystoreError> {
-        let path = self.directory.join("keystore.lock");
+        let path = self.directory.join(LOCK_FILE);
         let io = |source| KeystoreError::io(&path, source);
         let file = private_file::open_lock(&path).map_err(io)?;
         file.lock().map_err(io)?;
@@ -479,8 +508,15 @@ impl Keystore {
         private_file::create(path, contents).map_err(|source| KeystoreError::io(path, source))
     }
 
+    /// Makes this a keystore that opens with these keys alone.
+    fn write_check(&self) -> Result<(), KeystoreError> {
+        let key = self.newest()?;
+        let check = self.seal(&key, Sealed::Check, CHECK_NAME, &CHECK_TEXT)?;
+        self.create(&self.check_file(), &check)
+    }
+
     fn check_file(&self) -> PathBuf {
-        self.directory.join("keystore.check")
+        self.directory.join(CHECK_FILE)
     }
 
     fn kind(&self, kind: Sealed) -> PathBuf {
@@ -503,6 +539,20 @@ impl Keystore {
         self.kind(kind)
             .join(format!("{}.{extension}", hex::encode(digest)))
     }
+}
+
+/// Whoever copies the keystore must not get the keys to it in the same sweep.
+fn require_outside(directory: &Path, path: &Path) -> Result<(), KeystoreError> {
+    let inside = match (directory.canonicalize(), path.canonicalize()) {
+        (Ok(directory), Ok(path)) => path.starts_with(directory),
+        _ => epochs::parent_is(path, directory),
+    };
+    if inside {
+        return Err(KeystoreError::KeyInside {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// What a private KEK's key is called within its tenant's file.
@@ -565,5 +615,7 @@ impl<'a> Body<'a> {
 const MAGIC: [u8; 8] = *b"KRKEYS\0\x02";
 /// Of the version before.
 const OLD_MAGIC: [u8; 8] = *b"KRKEYS\0\x01";
+const LOCK_FILE: &str = "keystore.lock";
+const CHECK_FILE: &str = "keystore.check";
 const CHECK_NAME: &str = "check";
 const CHECK_TEXT: [u8; 32] = *b"this master key fits this store.";

@@ -2,9 +2,9 @@
 //! Not for: what is in them, nor destroying them (see `keystore`).
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Creates `path` with `contents`.
@@ -37,6 +37,21 @@ pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Ok(contents) => Ok(Some(contents)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Makes the folders that `path` is to lie in, mode 0700. Those that are there stay as they are.
+pub(crate) fn create_folders(path: &Path) -> io::Result<()> {
+    let folder = directory_of(path);
+    if folder == Path::new(".") || folder.is_dir() {
+        return Ok(());
+    }
+    // The one above first, so that each is synced where it was made.
+    create_folders(folder)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        // Another process may have been first.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made.and_then(|()| sync_directory(folder)),
     }
 }
 

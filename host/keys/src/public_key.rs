@@ -203,7 +203,7 @@ mod tests {
         let (modulus, exponent) = parse(&expected).unwrap();
         assert_eq!(spki(modulus, exponent), expected, "made anew");
         let pkcs1 = pkcs1(modulus, exponent);
-        assert_eq!(pkcs1.len(), 398, "as PROTOCOLS.md has it for 3072 bits");
+        assert_eq!(pkcs1.len(), 398, "of 3072 bits");
         for der in [&expected, &pkcs1] {
             let padded = STANDARD.encode(der);
             let lines = padded.as_bytes().chunks(64);

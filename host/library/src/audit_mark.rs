@@ -34,7 +34,7 @@ pub trait AuditMarks: Send + Sync {
     fn write(&self, mark: AuditMark) -> Result<(), Error>;
 }
 
-/// In the keystore, sealed by the master key.
+/// In the keystore, sealed by its epoch's sealing key, which is made of master and epoch key.
 pub struct KeystoreMarks(pub Arc<Keystore>);
 
 impl AuditMarks for KeystoreMarks {

@@ -95,6 +95,13 @@ pub trait Catalogue: KekStore + RewrapStore + DestructionStore {
     async fn user_by_name(&self, name: &str) -> Result<Option<User>, Error>;
     /// An account, by its id.
     async fn user(&self, id: &str) -> Result<Option<User>, Error>;
+    /// All accounts, by name.
+    async fn users(&self) -> Result<Vec<User>, Error>;
+    /// Gives an account another password, and ends its sessions and sign-in links: whoever has one
+    /// may be why. [`Error::NotFound`] where there is no such account.
+    async fn set_password(&self, user: &str, password_hash: &str) -> Result<(), Error>;
+    /// Removes an account with all of its credentials. [`Error::NotFound`] where there is none.
+    async fn remove_user(&self, id: &str) -> Result<(), Error>;
 
     /// Adds a bearer token, a session or a sign-in link.
     async fn add_credential(&self, credential: &Credential) -> Result<(), Error>;
@@ -104,6 +111,8 @@ pub trait Catalogue: KekStore + RewrapStore + DestructionStore {
         secret_sha256: &[u8; 32],
         now_ms: u64,
     ) -> Result<Option<Credential>, Error>;
+    /// The bearer tokens that were not revoked, oldest first; those that have expired as well.
+    async fn tokens(&self) -> Result<Vec<Credential>, Error>;
     /// Revokes a credential, by its id. No error where there is none.
     async fn revoke_credential(&self, id: &str) -> Result<(), Error>;
 

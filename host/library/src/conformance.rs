@@ -27,7 +27,7 @@ use keyreel_format::{
 };
 use keyreel_keys::Policy;
 
-pub use accounts::{accounts, credentials, roles_are_added};
+pub use accounts::{accounts, accounts_end, credentials, roles_are_added};
 pub use audit::{audit_chain, audit_log, audit_pages, concurrent_appends};
 pub use keys::{keks, key_configurations, registrations, retired_keks, sealed_keys, tenants};
 pub use recordings::{filters, one_recording, pages, text_search};
@@ -59,6 +59,7 @@ pub async fn all(catalogue: Arc<dyn Catalogue>) {
     accounts(catalogue.clone()).await;
     roles_are_added(catalogue.clone()).await;
     credentials(catalogue.clone()).await;
+    accounts_end(catalogue.clone()).await;
     audit_log(catalogue.clone()).await;
     audit_pages(catalogue.clone()).await;
     concurrent_appends(catalogue.clone()).await;

@@ -5,7 +5,8 @@
 //! asked for ─▶ confirmed, where two people are needed ─▶ whichever node claims it (`run`):
 //!   tenant      retired in the catalogue ─▶ root destroyed ─▶ new epoch ─▶ recordings, objects gone
 //!   KEK         retired                  ─▶ its key destroyed ─▶ new epoch ─▶ recordings, objects gone
-//!   recordings  gone ─▶ all others under their KEKs re-wrapped ─▶ as KEK, for each they were under
+//!   recordings  gone ─▶ rotate, if one was under the current KEK ─▶ all others re-wrapped to the
+//!               current one ─▶ as KEK, for every KEK but the current one
 //!   ─▶ certificate
 //! ```
 //! Each step can be done twice: killed at any moment, the next node that claims it goes on.

@@ -362,6 +362,18 @@ impl Catalogue for SqliteCatalogue {
         accounts::user(self, id).await
     }
 
+    async fn users(&self) -> Result<Vec<User>, Error> {
+        accounts::users(self).await
+    }
+
+    async fn set_password(&self, user: &str, password_hash: &str) -> Result<(), Error> {
+        accounts::set_password(self, user, password_hash).await
+    }
+
+    async fn remove_user(&self, id: &str) -> Result<(), Error> {
+        accounts::remove_user(self, id).await
+    }
+
     async fn add_credential(&self, credential: &Credential) -> Result<(), Error> {
         accounts::add_credential(self, credential).await
     }
@@ -372,6 +384,10 @@ impl Catalogue for SqliteCatalogue {
         now_ms: u64,
     ) -> Result<Option<Credential>, Error> {
         accounts::credential(self, secret_sha256, now_ms).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Credential>, Error> {
+        accounts::tokens(self).await
     }
 
     async fn revoke_credential(&self, id: &str) -> Result<(), Error> {

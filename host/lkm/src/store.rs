@@ -4,6 +4,7 @@
 //! ```text
 //! DATA/                0700
 //!   master.key         0600   unless it lies elsewhere, as it should: seals all the rest
+//!   master.key.epoch   0600   beside it, wherever that is; nothing opens without it either
 //!   keystore/          0700   a keystore of Keyreel's, for the sealing key
 //!   pairs/<id>.json          one key pair: public key in clear, private key sealed
 //!   credentials/<digest>.json
@@ -20,7 +21,7 @@ mod pair;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyreel_keys::{Clock, Keystore, ensure_master_key};
+use keyreel_keys::{Clock, Keystore};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -36,6 +37,7 @@ pub use pair::{Padding, Pair, PairState};
 /// Key pairs and credentials, in a directory.
 pub struct KeyPairs {
     directory: PathBuf,
+    epoch_key_file: PathBuf,
     sealing: SealingKey,
     pairs: files::Watched<OpenPair>,
     credentials: files::Watched<Signer>,
@@ -51,15 +53,15 @@ impl KeyPairs {
         Self::with(directory, &keystore)
     }
 
-    /// Makes the directory where it is missing, and with it the key file.
+    /// Makes the directory where it is missing, and with it the key file and the one beside it, which
+    /// has the epoch's key.
     ///
     /// # Errors
     /// A file cannot be written; the directory's keystore has another key file.
     pub fn create(directory: &Path, key_file: &Path) -> Result<Self, Error> {
         files::directory(directory)?;
         let keystore = directory.join("keystore");
-        ensure_master_key(&keystore, key_file)?;
-        let keystore = Keystore::open_or_create(&keystore, key_file)?;
+        let keystore = Keystore::open_or_create_with_keys(&keystore, key_file, None)?;
         files::directory(&directory.join(PAIRS))?;
         files::directory(&directory.join(CREDENTIALS))?;
         Self::with(directory, &keystore)
@@ -69,10 +71,17 @@ impl KeyPairs {
         let key = keystore.service_key("lkm")?;
         Ok(Self {
             directory: directory.to_owned(),
+            epoch_key_file: keystore.epoch_key_file().to_owned(),
             sealing: SealingKey::new(&key),
             pairs: files::Watched::default(),
             credentials: files::Watched::default(),
         })
+    }
+
+    /// The file beside the key file without which nothing opens either.
+    #[must_use]
+    pub fn epoch_key_file(&self) -> &Path {
+        &self.epoch_key_file
     }
 
     /// Makes an RSA-3072 key pair. Those that there are stay: they open what was sealed under them.

@@ -1,4 +1,4 @@
-//! Whether a file may be a plugin: cheap checks first, in the order of DESIGN.md, each refusal
+//! Whether a file may be a plugin: cheap checks first, each refusal
 //! saying what was expected and what was found.
 //! Not for: a tenant's configuration (see `PluginProvider::validate`).
 

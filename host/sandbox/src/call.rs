@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keyreel_format::Dek;
 use keyreel_keys::{CallInfo, Envelope, Health, Kek, KekId, ProviderError, UnwrappedDek};
+use tokio::time::Instant;
 use wasmtime::component::{Instance, Resource};
 use wasmtime::{Store, error::Context as _};
 
@@ -67,8 +68,11 @@ impl Call {
         &mut self,
         configuration: &Arc<Configuration>,
         call: &CallInfo,
+        began: Instant,
     ) -> Result<(), ProviderError> {
-        self.store.data_mut().open_egress(configuration, call);
+        self.store
+            .data_mut()
+            .open_egress(configuration, call, began);
         let config = configuration.json();
         let answer = self.guest.call_configure(&mut self.store, config).await;
         self.answer(answer)?

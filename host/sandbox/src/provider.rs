@@ -11,6 +11,7 @@ use keyreel_keys::{
     ProviderDescription, ProviderError, ProviderId, TenantId, TenantVault, UnwrappedDek, Validated,
 };
 use moka::sync::Cache;
+use tokio::time::Instant;
 use wasmtime::Engine;
 use wasmtime::component::InstancePre;
 
@@ -106,9 +107,10 @@ impl PluginProvider {
 
     /// An instance with the tenant's configuration.
     async fn configured(&self, call: &CallInfo, purpose: Purpose) -> Result<Call, ProviderError> {
+        let began = Instant::now();
         let configuration = self.configuration(call).await?;
         let mut instance = Call::begin(&self.plugin, purpose, &call.request_id).await?;
-        instance.configure(&configuration, call).await?;
+        instance.configure(&configuration, call, began).await?;
         Ok(instance)
     }
 

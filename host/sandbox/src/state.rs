@@ -146,8 +146,14 @@ impl CallState {
         store
     }
 
-    /// From now on requests go out, to where `configuration` needs them to.
-    pub(crate) fn open_egress(&mut self, configuration: &Arc<Configuration>, call: &CallInfo) {
+    /// From now on requests go out, to where `configuration` needs them to. What the call has used
+    /// of its time since it `began` is theirs no more.
+    pub(crate) fn open_egress(
+        &mut self,
+        configuration: &Arc<Configuration>,
+        call: &CallInfo,
+        began: Instant,
+    ) {
         if !self.plugin.speaks_http {
             return;
         }
@@ -156,7 +162,7 @@ impl CallState {
             tenant: call.tenant.clone(),
             configuration: Arc::clone(configuration),
             placeholders: self.placeholders.clone(),
-            deadline: Instant::now() + call.deadline - margin(call.deadline),
+            deadline: began + call.deadline - margin(call.deadline),
         });
     }
 

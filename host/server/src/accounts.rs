@@ -45,9 +45,23 @@ pub enum AccountError {
 /// Adds an account. Without a password it signs in by link only.
 ///
 /// # Errors
-/// The name is taken or not a name, the password too short, or the catalogue fails.
+/// The name is taken, the catalogue fails, or as [`new_user`].
 pub async fn create_user(
     catalogue: &dyn Catalogue,
+    name: &str,
+    password: Option<&str>,
+    roles: Vec<(TenantId, Role)>,
+) -> Result<User, AccountError> {
+    let user = new_user(name, password, roles).await?;
+    catalogue.add_user(&user).await?;
+    Ok(user)
+}
+
+/// An account that is in no catalogue yet.
+///
+/// # Errors
+/// The name is not a name, the password too short.
+pub async fn new_user(
     name: &str,
     password: Option<&str>,
     roles: Vec<(TenantId, Role)>,
@@ -57,25 +71,29 @@ pub async fn create_user(
         return Err(AccountError::Name);
     }
     let password_hash = match password {
-        Some(password) => {
-            if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&password.chars().count()) {
-                return Err(AccountError::PasswordLength);
-            }
-            let password = Zeroizing::new(password.to_owned());
-            let hashed = tokio::task::spawn_blocking(move || password::hash(&password));
-            Some(hashed.await.map_err(|_| AccountError::Password)??)
-        }
+        Some(password) => Some(hash_password(password).await?),
         None => None,
     };
     let id = Uuid::new_v4().to_string();
-    let user = User {
+    Ok(User {
         id,
         name: name.to_owned(),
         password_hash,
         roles,
-    };
-    catalogue.add_user(&user).await?;
-    Ok(user)
+    })
+}
+
+/// What the catalogue keeps of a password.
+///
+/// # Errors
+/// It is too short or too long, or hashing fails.
+pub async fn hash_password(password: &str) -> Result<String, AccountError> {
+    if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&password.chars().count()) {
+        return Err(AccountError::PasswordLength);
+    }
+    let password = Zeroizing::new(password.to_owned());
+    let hashed = tokio::task::spawn_blocking(move || password::hash(&password));
+    hashed.await.map_err(|_| AccountError::Password)?
 }
 
 /// Adds a bearer token that is called `label` in the audit log.

@@ -189,7 +189,7 @@ fn audit(config: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
 }
 
 /// What somebody does who has the file, and no Keyreel.
-fn sql(data: &Path, statement: &str) -> anyhow::Result<()> {
+pub(crate) fn sql(data: &Path, statement: &str) -> anyhow::Result<()> {
     let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); \
                   c.commit(); c.close()";
     let out = Command::new(root().join("tests/.venv/bin/python"))

@@ -43,20 +43,24 @@ impl Lkm {
         );
         let init: Value = serde_json::from_slice(&init.stdout)?;
         let address = format!("127.0.0.1:{port}");
-        let child = keyreel()
+        let mut child = keyreel()
             .args(["lkm", "serve", "--listen", &address, "--data"])
             .arg(data)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        for _ in 0..200 {
+        for _ in 0..1500 {
             if std::net::TcpStream::connect(&address).is_ok() {
-                break;
+                let url = format!("http://{address}/key-management/v1/decrypt");
+                return Ok(Self { child, url, init });
+            }
+            if let Some(status) = child.try_wait()? {
+                anyhow::bail!("`lkm serve` on {address} ended with {status}");
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        let url = format!("http://{address}/key-management/v1/decrypt");
-        Ok(Self { child, url, init })
+        child.kill()?;
+        anyhow::bail!("`lkm serve` on {address} did not answer within 30 seconds")
     }
 
     pub(crate) fn text(&self, name: &str) -> anyhow::Result<&str> {

@@ -1,6 +1,7 @@
 //! End to end: the program that users get, over HTTP, with real tools beside it.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod apply;
 mod audit;
 mod commands;

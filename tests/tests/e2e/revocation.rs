@@ -13,7 +13,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 const TTL: Duration = Duration::from_secs(4);
 /// A chunk at the pace below, the machine's own delays, the last bytes in a small receive buffer.
-const SLACK: Duration = Duration::from_millis(900);
+const SLACK: Duration = Duration::from_millis(1500);
+/// The longest that a first byte may take here.
+const FIRST_BYTE: Duration = Duration::from_secs(20);
 /// Bytes taken at a time, and how often: about 400 kB/s.
 const BITE: usize = 8 << 10;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -35,10 +37,13 @@ impl Paced {
         let mut stream = socket.connect(address).await?;
         let request = format!("GET {uri} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
+        // Before it come the unwrap, at a key service, and what is written down of it.
+        let mut first = [0; 1];
+        tokio::time::timeout(FIRST_BYTE, stream.read_exact(&mut first)).await??;
         Ok(Self {
             stream,
             last_byte: Instant::now(),
-            bytes: 0,
+            bytes: first.len(),
         })
     }
 

@@ -1,16 +1,20 @@
-//! TARGETS.md, "key-service faults": each fault of a table makes one play fail, with the right
-//! class in the audit log and the right status for the listener; without the fault the same
-//! recording plays; and no log holds a secret.
+//! Each fault of a table makes one play fail, with the right class in the audit log and the right
+//! status for the listener; without the fault the same recording plays; and no log holds a secret.
 //! Not for: what a provider does when all is well.
 
 mod kms;
 mod lkm;
 mod managed;
 
+use std::time::Duration;
+
 use keyreel_keys::{ErrorClass, RecordingId};
 
 use crate::front::{Fault, Then};
 use crate::rig::{Rig, Service, UNWRAP_LIMIT};
+
+/// What a play that fails takes beyond the unwrap, on a busy machine.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// One row.
 pub(crate) struct Row {
@@ -210,7 +214,7 @@ async fn run(rig: &Rig, tenant: &str, service: &Service, table: Vec<Row>) -> usi
         let started = std::time::Instant::now();
         check(rig, tenant, &recording, &row).await;
         let took = started.elapsed();
-        assert!(took < UNWRAP_LIMIT * 2, "{}: {took:?}", row.name);
+        assert!(took < UNWRAP_LIMIT + MARGIN, "{}: {took:?}", row.name);
 
         service.front.fail(Fault::None);
         if elsewhere.is_some() {

@@ -49,7 +49,7 @@ pub(crate) use plugins::plugin;
 use plugins::providers;
 
 /// Longer than any answer here takes, and short enough to wait for, forty times.
-pub(crate) const UNWRAP_LIMIT: Duration = Duration::from_millis(700);
+pub(crate) const UNWRAP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The tenants, by provider.
 pub(crate) const MANAGED: &str = "managed-co";
@@ -139,6 +139,11 @@ impl Played {
 impl Rig {
     pub(crate) async fn new() -> Self {
         Self::in_turn(Turn::beside().await, UNWRAP_LIMIT).await
+    }
+
+    /// With time for a second try, which is not begun late.
+    pub(crate) async fn patient() -> Self {
+        Self::in_turn(Turn::beside().await, Duration::from_secs(5)).await
     }
 
     /// How long an unwrap may take while something is measured.

@@ -87,10 +87,12 @@ pub(super) fn beside(master: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Whether a file that may not be there yet would lie in `directory`.
+/// Whether a file would lie in `directory` that may not be there yet, nor the folders above it.
 pub(super) fn parent_is(path: &Path, directory: &Path) -> bool {
-    match (directory.canonicalize(), directory_of(path).canonicalize()) {
-        (Ok(directory), Ok(parent)) => parent.starts_with(directory),
+    let mut above = path.ancestors().map(directory_of);
+    let there = above.find_map(|above| above.canonicalize().ok());
+    match (directory.canonicalize(), there) {
+        (Ok(directory), Some(there)) => there.starts_with(directory),
         _ => false,
     }
 }
@@ -130,9 +132,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Vec<Epoch>>, KeystoreError> {
     }
 }
 
-/// Writes the first epoch of a new keystore. One that is there is another keystore's: if both had
-/// it, the next epoch of either would be the end of the other.
+/// Writes the first epoch of a new keystore, and makes the folders that its file is to lie in. One
+/// that is there is another keystore's: if both had it, the next epoch of either would be the end of
+/// the other.
 pub(super) fn create(path: &Path, epoch: &Epoch) -> Result<(), KeystoreError> {
+    private_file::create_folders(path).map_err(|source| KeystoreError::io(path, source))?;
     private_file::create(path, &text(&[epoch])?).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => KeystoreError::EpochTaken {
             path: path.to_owned(),

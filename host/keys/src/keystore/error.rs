@@ -18,10 +18,18 @@ pub enum KeystoreError {
         /// Where.
         directory: PathBuf,
     },
+    /// There is a keystore, and its master key is not where it should be.
+    #[error("{directory:?} holds a keystore already, and its master key {path:?} is not there")]
+    NoMaster {
+        /// Which keystore.
+        directory: PathBuf,
+        /// Where the key should be.
+        path: PathBuf,
+    },
     /// The master key or the epoch's is another keystore's.
     #[error(
-        "the master key or the epoch key beside it does not fit the keystore in {directory:?}: it \
-         belongs to another one"
+        "the master key or the epoch key does not fit the keystore in {directory:?}: it belongs to \
+         another one"
     )]
     WrongMaster {
         /// Which keystore.
@@ -119,7 +127,7 @@ pub enum KeystoreError {
         /// The tenant.
         tenant: TenantId,
     },
-    /// A file does not open under the master key.
+    /// A file does not open under the sealing key of its epoch.
     #[error("the key file {path:?} is damaged: restore it from a backup")]
     Damaged {
         /// Which.

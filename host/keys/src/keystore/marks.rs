@@ -2,7 +2,8 @@
 //! Not for: keys.
 //!
 //! A mark lies in `marks/<sha-256 of the name>.mark`, sealed as the keys are, under a kind of its
-//! own. It is no secret; what counts is that it opens with this keystore's master key only.
+//! own. It is no secret; what counts is that it opens with the epoch's sealing key only, which is made of
+//! this keystore's master key and epoch key.
 
 use super::{Keystore, KeystoreError, Sealed, files};
 use crate::private_file;

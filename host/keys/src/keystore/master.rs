@@ -1,23 +1,24 @@
 //! The master key: 32 bytes from a file that lies outside the keystore.
 //! Not for: key management services as its source (a credential file covers them).
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::{KeystoreError, files};
+use super::{KeystoreError, LOCK_FILE, files};
 use crate::aead::{self, KEY_LEN, Key};
 use crate::private_file;
 
-/// Seals every file of one keystore.
+/// What the sealing keys of one keystore's epochs are made of, with the epochs' own (see `epochs`).
 pub(super) struct MasterKey(Key);
 
 impl MasterKey {
     /// Reads it: 32 raw bytes, or 64 hexadecimal digits with or without a line end.
     pub(super) fn read(path: &Path) -> Result<Self, KeystoreError> {
         let io = |source| KeystoreError::io(path, source);
-        let file = std::fs::File::open(path).map_err(io)?;
+        let file = File::open(path).map_err(io)?;
         files::require_private_file(path, &file)?;
         // Reserved in full and read through no other buffer: nothing is left on the heap.
         let mut text = Zeroizing::new(Vec::with_capacity(READ_MAX));
@@ -73,16 +74,55 @@ pub fn generate_master_key(path: &Path) -> Result<(), KeystoreError> {
 }
 
 /// As [`generate_master_key`], unless there is one, or there is a keystore in `directory`: that has
-/// another one, which nothing can stand in for.
+/// another one, which nothing can stand in for. Makes the folders that the file is to lie in, mode
+/// 0700. Says whether it made one.
 ///
 /// # Errors
 /// As [`generate_master_key`]; `directory` cannot be read.
-pub fn ensure_master_key(directory: &Path, path: &Path) -> Result<(), KeystoreError> {
-    let keystore = files::has_files(directory)?;
-    if keystore || path.exists() {
+pub fn ensure_master_key(directory: &Path, path: &Path) -> Result<bool, KeystoreError> {
+    if in_use(directory)? || path.exists() {
+        return Ok(false);
+    }
+    create_folders(directory, path)?;
+    generate_master_key(path)?;
+    Ok(true)
+}
+
+/// One at a time makes or removes a master key in the folder of `path`, while the answer is kept.
+/// `None` where that cannot be had: nothing is removed then.
+pub(super) fn turn(directory: &Path, path: &Path) -> Result<Option<File>, KeystoreError> {
+    if !in_use(directory)? && !path.exists() {
+        create_folders(directory, path)?;
+    }
+    let folder = File::open(private_file::directory_of(path)).ok();
+    Ok(folder.filter(|folder| folder.lock().is_ok()))
+}
+
+/// Within the keystore the file is refused, and no folder is to be left there.
+fn create_folders(directory: &Path, path: &Path) -> Result<(), KeystoreError> {
+    if path.starts_with(directory) {
         return Ok(());
     }
-    generate_master_key(path)
+    private_file::create_folders(path).map_err(|source| KeystoreError::io(path, source))
+}
+
+/// Whether there is more in `directory` than what a creation that failed leaves: the lock, and folders
+/// with nothing in them.
+fn in_use(directory: &Path) -> Result<bool, KeystoreError> {
+    let io = |source| KeystoreError::io(directory, source);
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(io)?.path();
+        let lock = path.file_name().is_some_and(|name| name == LOCK_FILE);
+        if !lock && (!path.is_dir() || files::has_files(&path)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// More than any accepted file has.

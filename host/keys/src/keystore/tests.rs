@@ -356,6 +356,58 @@ fn the_master_key_lies_outside_and_is_never_overwritten() {
 }
 
 #[test]
+fn folders_of_key_files_are_made_and_those_that_are_there_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("there");
+    fs::create_dir(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+    let (master, epoch) = (there.join("a/b/master"), there.join("c/epoch"));
+    let directory = folder.path().join("keystore");
+    Keystore::open_or_create_with_keys(&directory, &master, Some(&epoch)).unwrap();
+    for made in ["a", "a/b", "c"] {
+        assert_eq!(mode(&there.join(made)), 0o700, "{made}");
+    }
+    assert_eq!(mode(&there), 0o755);
+    Keystore::open_with(&directory, &master, &epoch).unwrap();
+}
+
+#[test]
+fn a_new_master_key_goes_again_where_no_keystore_can_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (directory, master) = (folder.path().join("keystore"), folder.path().join("master"));
+    let make = |epoch: &Path| Keystore::open_or_create_with_keys(&directory, &master, Some(epoch));
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let failed = make(&file.join("epoch"));
+    assert!(
+        matches!(failed, Err(KeystoreError::Io { .. })),
+        "{failed:?}"
+    );
+    assert!(!master.exists());
+    let failed = make(&directory.join("folder/epoch"));
+    assert!(
+        matches!(failed, Err(KeystoreError::KeyInside { .. })),
+        "{failed:?}"
+    );
+    assert!(!master.exists() && !directory.join("folder").exists());
+
+    let epoch = folder.path().join("epoch");
+    make(&epoch).unwrap();
+    make(&epoch).unwrap();
+    // That of a keystore stays, and none is made in its place.
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).unwrap();
+    assert!(make(&epoch).is_err() && master.exists());
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::remove_file(&master).unwrap();
+    let failed = make(&epoch);
+    assert!(
+        matches!(failed, Err(KeystoreError::NoMaster { .. })),
+        "{failed:?}"
+    );
+    assert!(!master.exists());
+}
+
+#[test]
 fn keys_that_move_leave_their_bytes_in_place() {
     let sizes = [size_of::<RootKey>(), size_of::<MasterKey>()];
     assert_eq!(sizes, [size_of::<usize>(); 2], "a box and no bytes");

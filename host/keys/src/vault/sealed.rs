@@ -1,6 +1,6 @@
-//! The vault: private KEKs and configuration secrets, sealed under the tenant's root and kept in
-//! the catalogue.
-//! Not for: the root itself (see `keystore`).
+//! The vault: private KEKs and configuration secrets, sealed and kept in the catalogue. A secret lies
+//! under a key derived from the tenant's root, a private KEK under one of its own in the keystore.
+//! Not for: these keys themselves (see `keystore`).
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

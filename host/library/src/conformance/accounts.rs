@@ -139,3 +139,91 @@ pub async fn credentials(catalogue: Arc<dyn Catalogue>) {
     assert_eq!(found(1, 0).await, None, "revoked");
     assert!(found(3, 0).await.is_some(), "the others go on");
 }
+
+/// A password that is changed ends what was signed in with the old one; an account that is removed
+/// takes its credentials along. What others have stays.
+pub async fn accounts_end(catalogue: Arc<dyn Catalogue>) {
+    let tenant = new_tenant(&*catalogue, "accounts-end").await;
+    let user = |id: &str| User {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        password_hash: Some("$argon2id$old".to_owned()),
+        roles: vec![(tenant.clone(), Role::Admin)],
+    };
+    let (leaves, stays) = (user("u-leaves"), user("u-stays"));
+    let credential = |id: &str, byte: u8, kind, user: Option<&User>| Credential {
+        id: id.to_owned(),
+        kind,
+        secret_sha256: [byte; 32],
+        user: user.map(|user| user.id.clone()),
+        label: id.to_owned(),
+        roles: match user {
+            Some(_) => Vec::new(),
+            None => vec![(tenant.clone(), Role::Agent)],
+        },
+        created_ms: u64::from(byte),
+        expires_ms: Some(9000),
+    };
+    let (session, link) = (CredentialKind::Session, CredentialKind::Link);
+    let later = credential("c-later", 101, CredentialKind::Bearer, None);
+    let token = credential("c-token", 100, CredentialKind::Bearer, None);
+    for user in [&leaves, &stays] {
+        catalogue.add_user(user).await.expect("add_user");
+    }
+    for credential in [
+        &later,
+        &token,
+        &credential("c-session", 102, session, Some(&leaves)),
+        &credential("c-link", 103, link, Some(&leaves)),
+        &credential("c-other", 104, session, Some(&stays)),
+    ] {
+        let added = catalogue.add_credential(credential).await;
+        added.expect("add_credential");
+    }
+    let users = catalogue.users().await.expect("users");
+    assert!(users.is_sorted_by_key(|user| user.name.to_ascii_lowercase()));
+    for user in [&leaves, &stays] {
+        assert!(users.contains(user), "{}", user.id);
+    }
+    let tokens = || async {
+        let all = catalogue.tokens().await.expect("tokens");
+        assert!(all.iter().all(|it| it.kind == CredentialKind::Bearer));
+        let mine = all.into_iter().filter(|it| it.created_ms >= 100);
+        mine.filter(|it| it.created_ms < 102).collect::<Vec<_>>()
+    };
+    assert_eq!(tokens().await, [token.clone(), later.clone()]);
+    catalogue
+        .revoke_credential(&later.id)
+        .await
+        .expect("revoke");
+    assert_eq!(tokens().await, [token]);
+
+    let open = |byte: u8| {
+        let catalogue = catalogue.clone();
+        async move {
+            let found = catalogue.credential(&[byte; 32], 0).await;
+            found.expect("credential").is_some()
+        }
+    };
+    let set = catalogue.set_password(&leaves.id, "$argon2id$new").await;
+    set.expect("set_password");
+    let found = catalogue.user(&leaves.id).await.expect("user");
+    let hash = found.and_then(|user| user.password_hash);
+    assert_eq!(hash.as_deref(), Some("$argon2id$new"));
+    assert!(!open(102).await && !open(103).await, "signed in before");
+    assert!(open(104).await && open(100).await, "the others' stay");
+
+    let again = credential("c-again", 105, session, Some(&leaves));
+    catalogue.add_credential(&again).await.expect("signed in");
+    let removed = catalogue.remove_user(&leaves.id).await;
+    removed.expect("remove_user");
+    assert_eq!(catalogue.user(&leaves.id).await.expect("user"), None);
+    assert!(!open(105).await, "gone with its account");
+    assert_eq!(catalogue.user(&stays.id).await.expect("user"), Some(stays));
+    for gone in [
+        catalogue.remove_user(&leaves.id).await,
+        catalogue.set_password(&leaves.id, "$argon2id$").await,
+    ] {
+        assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    }
+}

@@ -11,7 +11,12 @@ use crate::catalogue::{Credential, CredentialKind, Role, User};
 const USER: &str = "SELECT u.id, u.name, u.password_hash, \
     (SELECT json_group_array(json_array(t.id, r.role) ORDER BY r.ordinal) \
      FROM account_role r JOIN tenant t ON t.key = r.tenant WHERE r.account = u.id) AS roles \
-    FROM account u WHERE ";
+    FROM account u ";
+const CREDENTIAL: &str = "SELECT c.id, c.kind, c.secret_sha256, c.account, c.label, c.created_ms, \
+    c.expires_ms, \
+    (SELECT json_group_array(json_array(t.id, r.role) ORDER BY r.ordinal) \
+     FROM credential_role r JOIN tenant t ON t.key = r.tenant WHERE r.credential = c.id) AS roles \
+    FROM credential c WHERE c.revoked = 0 AND ";
 
 pub(super) async fn add_user(catalogue: &SqliteCatalogue, user: &User) -> Result<(), Error> {
     let keys = role_keys(catalogue, &user.roles).await?;
@@ -51,23 +56,18 @@ pub(super) async fn grant_role(
     .execute(&catalogue.write)
     .await
     .map_err(backend)?;
-    if granted.rows_affected() == 0 {
-        return Err(Error::NotFound {
-            what: format!("account {user}"),
-        });
-    }
-    Ok(())
+    some(granted.rows_affected(), user)
 }
 
 pub(super) async fn user_by_name(
     catalogue: &SqliteCatalogue,
     name: &str,
 ) -> Result<Option<User>, Error> {
-    one_user(catalogue, "u.name = ", name).await
+    one_user(catalogue, "WHERE u.name = ", name).await
 }
 
 pub(super) async fn user(catalogue: &SqliteCatalogue, id: &str) -> Result<Option<User>, Error> {
-    one_user(catalogue, "u.id = ", id).await
+    one_user(catalogue, "WHERE u.id = ", id).await
 }
 
 async fn one_user(
@@ -82,15 +82,71 @@ async fn one_user(
         .fetch_optional(&catalogue.read)
         .await
         .map_err(backend)?;
-    row.map(|row| {
-        Ok(User {
-            id: row.try_get("id").map_err(backend)?,
-            name: row.try_get("name").map_err(backend)?,
-            password_hash: row.try_get("password_hash").map_err(backend)?,
-            roles: roles_from(&row)?,
-        })
+    row.map(|row| user_from(&row)).transpose()
+}
+
+pub(super) async fn users(catalogue: &SqliteCatalogue) -> Result<Vec<User>, Error> {
+    let mut select = QueryBuilder::new(USER);
+    select.push("ORDER BY u.name, u.id");
+    let rows = select
+        .build()
+        .fetch_all(&catalogue.read)
+        .await
+        .map_err(backend)?;
+    rows.iter().map(user_from).collect()
+}
+
+fn user_from(row: &SqliteRow) -> Result<User, Error> {
+    Ok(User {
+        id: row.try_get("id").map_err(backend)?,
+        name: row.try_get("name").map_err(backend)?,
+        password_hash: row.try_get("password_hash").map_err(backend)?,
+        roles: roles_from(row)?,
     })
-    .transpose()
+}
+
+pub(super) async fn set_password(
+    catalogue: &SqliteCatalogue,
+    user: &str,
+    password_hash: &str,
+) -> Result<(), Error> {
+    let mut tx = catalogue
+        .write
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(backend)?;
+    let set = sqlx::query("UPDATE account SET password_hash = ? WHERE id = ?")
+        .bind(password_hash)
+        .bind(user)
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
+    some(set.rows_affected(), user)?;
+    sqlx::query("UPDATE credential SET revoked = 1 WHERE account = ?")
+        .bind(user)
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
+    tx.commit().await.map_err(backend)
+}
+
+/// Roles and credentials go with it.
+pub(super) async fn remove_user(catalogue: &SqliteCatalogue, id: &str) -> Result<(), Error> {
+    let removed = sqlx::query("DELETE FROM account WHERE id = ?")
+        .bind(id)
+        .execute(&catalogue.write)
+        .await
+        .map_err(backend)?;
+    some(removed.rows_affected(), id)
+}
+
+fn some(accounts: u64, id: &str) -> Result<(), Error> {
+    if accounts == 0 {
+        return Err(Error::NotFound {
+            what: format!("account {id}"),
+        });
+    }
+    Ok(())
 }
 
 pub(super) async fn add_credential(
@@ -130,43 +186,60 @@ pub(super) async fn credential(
     secret_sha256: &[u8; 32],
     now_ms: u64,
 ) -> Result<Option<Credential>, Error> {
-    let row = sqlx::query(
-        "SELECT c.id, c.kind, c.account, c.label, c.created_ms, c.expires_ms, \
-         (SELECT json_group_array(json_array(t.id, r.role) ORDER BY r.ordinal) \
-          FROM credential_role r JOIN tenant t ON t.key = r.tenant WHERE r.credential = c.id) \
-          AS roles \
-         FROM credential c WHERE c.secret_sha256 = ? AND c.revoked = 0 \
-         AND (c.expires_ms IS NULL OR c.expires_ms > ?)",
-    )
-    .bind(secret_sha256.as_slice())
-    .bind(to_i64("now", now_ms)?)
-    .fetch_optional(&catalogue.read)
-    .await
-    .map_err(backend)?;
-    row.map(|row| {
-        let kind: &str = row.try_get("kind").map_err(backend)?;
-        let expires: Option<i64> = row.try_get("expires_ms").map_err(backend)?;
-        Ok(Credential {
-            id: row.try_get("id").map_err(backend)?,
-            kind: [
-                CredentialKind::Bearer,
-                CredentialKind::Session,
-                CredentialKind::Link,
-            ]
-            .into_iter()
-            .find(|known| kind_name(*known) == kind)
-            .ok_or_else(|| Error::damaged("kind of a credential"))?,
-            secret_sha256: *secret_sha256,
-            user: row.try_get("account").map_err(backend)?,
-            label: row.try_get("label").map_err(backend)?,
-            roles: roles_from(&row)?,
-            created_ms: unsigned(&row, "created_ms")?,
-            expires_ms: expires
-                .map(|ms| u64::try_from(ms).map_err(|_| Error::damaged("expires_ms")))
-                .transpose()?,
-        })
+    let mut select = QueryBuilder::new(CREDENTIAL);
+    select
+        .push("c.secret_sha256 = ")
+        .push_bind(secret_sha256.as_slice())
+        .push(" AND (c.expires_ms IS NULL OR c.expires_ms > ")
+        .push_bind(to_i64("now", now_ms)?)
+        .push(")");
+    let row = select
+        .build()
+        .fetch_optional(&catalogue.read)
+        .await
+        .map_err(backend)?;
+    row.map(|row| credential_from(&row)).transpose()
+}
+
+pub(super) async fn tokens(catalogue: &SqliteCatalogue) -> Result<Vec<Credential>, Error> {
+    let mut select = QueryBuilder::new(CREDENTIAL);
+    select
+        .push("c.kind = ")
+        .push_bind(kind_name(CredentialKind::Bearer))
+        .push(" ORDER BY c.created_ms, c.id");
+    let rows = select
+        .build()
+        .fetch_all(&catalogue.read)
+        .await
+        .map_err(backend)?;
+    rows.iter().map(credential_from).collect()
+}
+
+fn credential_from(row: &SqliteRow) -> Result<Credential, Error> {
+    let kind: &str = row.try_get("kind").map_err(backend)?;
+    let secret: &[u8] = row.try_get("secret_sha256").map_err(backend)?;
+    let expires: Option<i64> = row.try_get("expires_ms").map_err(backend)?;
+    Ok(Credential {
+        id: row.try_get("id").map_err(backend)?,
+        kind: [
+            CredentialKind::Bearer,
+            CredentialKind::Session,
+            CredentialKind::Link,
+        ]
+        .into_iter()
+        .find(|known| kind_name(*known) == kind)
+        .ok_or_else(|| Error::damaged("kind of a credential"))?,
+        secret_sha256: secret
+            .try_into()
+            .map_err(|_| Error::damaged("hash of a credential"))?,
+        user: row.try_get("account").map_err(backend)?,
+        label: row.try_get("label").map_err(backend)?,
+        roles: roles_from(row)?,
+        created_ms: unsigned(row, "created_ms")?,
+        expires_ms: expires
+            .map(|ms| u64::try_from(ms).map_err(|_| Error::damaged("expires_ms")))
+            .transpose()?,
     })
-    .transpose()
 }
 
 pub(super) async fn revoke_credential(catalogue: &SqliteCatalogue, id: &str) -> Result<(), Error> {

@@ -84,6 +84,8 @@ pub struct MemoryVault {
     pub configurations: Mutex<HashMap<String, String>>,
     pub secrets: Mutex<HashMap<(String, String), Vec<u8>>>,
     pub keys: Mutex<HashMap<(String, String), Arc<PrivateKey>>>,
+    /// How long it takes to find a configuration.
+    pub slow: Mutex<Duration>,
 }
 
 impl MemoryVault {
@@ -118,6 +120,8 @@ impl TenantVault for MemoryVault {
         _: &ProviderId,
         _: Option<&str>,
     ) -> Result<String, VaultError> {
+        let slow = *self.slow.lock().unwrap();
+        tokio::time::sleep(slow).await;
         let configurations = self.configurations.lock().unwrap();
         Ok(configurations
             .get(t.as_str())

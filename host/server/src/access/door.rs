@@ -149,6 +149,11 @@ impl Door {
         };
         let user = self.catalogue.user(&id).await.map_err(Problem::from)?;
         let user = user.ok_or_else(|| Refused::nobody(WRONG))?;
+        // Ended meanwhile? What ends it from here on changes the account as it was read.
+        let link = self.catalogue.credential(&sha256, now_ms);
+        if link.await.map_err(Problem::from)?.is_none() {
+            return Err(Refused::nobody(WRONG));
+        }
         self.throttle.succeeded(&attempt);
         Ok(user)
     }

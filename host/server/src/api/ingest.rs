@@ -83,10 +83,16 @@ pub(crate) struct Sealed {
     (status = 201, description = "It is sealed and durable", body = Sealed),
     (status = 400, description = "`bad-request`, also for a body that is no recording, or comes more slowly than `limits.upload_kib_per_second`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "`denied`; `key-denied`, `key-disabled`: the key service says no when the key is tried, before this server's first recording under it", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 404, description = "`key-not-found`: the key service does not know the key", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`conflict`: a recording of this id belongs to another conversation", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 410, description = "`destroyed`: the organisation's root key is gone", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 413, description = "`too-large`: `limits.recording_mib`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 503, description = "`unavailable`, also where `limits.uploads` or `limits.uploads_per_tenant` come in already; `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "`integrity`: the key service does not open what is sealed with the key, or what the catalogue has of a recording of this id was changed", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 500, description = "`config`: there is no current key, or its key service is not set up correctly", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 502, description = "`provider-malformed`: the key service's answer makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 503, description = "`unavailable`, also where `limits.uploads` or `limits.uploads_per_tenant` come in already; `throttled`, `circuit-open`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 504, description = "`timeout`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -313,6 +319,8 @@ pub(crate) struct PartQuery {
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another tenant's", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`ambiguous`: several of the caller's tenants have this id; name one with `tenant`. `conflict`: its keys do not fit into the file", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 410, description = "`destroyed`: the organisation's root key is gone", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "`integrity`: what the catalogue or the store has of the recording was changed", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`, `audit-unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn sealed(

@@ -1,4 +1,5 @@
-//! `/api/v2/recording/…`: a tenant's key service and keys, in the shapes of the Genesys Cloud API.
+//! A tenant's key service and keys: `/api/v2/recording/…`, in the shapes of the Genesys Cloud API, and
+//! `/api/v1/tenants/{id}/keys…` and `…/destructions` for what those have no shape for.
 //! For administrators of the tenant. An API key goes in and never comes out.
 //! Not for: trying and recording what is registered (see `registration`).
 

@@ -28,6 +28,8 @@ use crate::state::App;
     (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another tenant's", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`ambiguous`: several of the caller's tenants have this id; name one with `tenant`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 410, description = "`destroyed`: the organisation's root key is gone", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 422, description = "`integrity`: what the catalogue has of a recording was changed", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`audit-unavailable`, `unavailable`", body = ProblemDetails, content_type = "application/problem+json"),
 ), security(("bearer" = []), ("cookie" = [])))]
 pub(crate) async fn grant(

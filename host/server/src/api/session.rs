@@ -85,6 +85,15 @@ pub(crate) async fn create(
     };
     let ttl = app.settings().sessions.ttl();
     let issued = accounts::create_session(app.catalogue(), app.clock(), &user, ttl).await?;
+    // A password that was changed while this one was being checked has ended all sessions but this.
+    let now = app.catalogue().user(&user.id).await?;
+    if now.is_none_or(|now| now.password_hash != user.password_hash) {
+        app.catalogue().revoke_credential(&issued.id).await?;
+        return Err(Problem::new(
+            Code::Unauthenticated,
+            "The account was changed just now. Sign in again.",
+        ));
+    }
     let event = Event::new("session.created", &user.id)
         .field("by", by)
         .field("session", issued.id.clone())

@@ -9,11 +9,12 @@ pub struct SessionSettings {
     /// How long a session lasts, in minutes.
     #[schemars(range(min = 5, max = 43_200))]
     pub ttl_minutes: u32,
-    /// Failed sign-ins after which a name, or an address, has to wait.
+    /// Failed sign-ins after which a name has to wait, and ten times as many after which an address
+    /// has to.
     #[schemars(range(min = 1, max = 1000))]
     pub failures_before_wait: u32,
-    /// How long it then waits at first, in seconds; doubled with each further failure, up to 15
-    /// minutes.
+    /// How long it then waits at first, in seconds; doubled with each further failure, up to a minute
+    /// for a name, 15 minutes for an address.
     #[schemars(range(min = 1, max = 900))]
     pub wait_seconds: u32,
     /// How many passwords are verified at the same time. Each takes 19 MiB and some 20 ms of a

@@ -20,7 +20,8 @@ pub struct TlsSettings {
     /// Key exchange groups, most preferred first; default all that rustls prefers.
     #[serde(default)]
     pub key_exchange: Option<Vec<KeyExchange>>,
-    /// `Strict-Transport-Security`: seconds for which browsers insist on TLS; 0 sends none.
+    /// `Strict-Transport-Security`: seconds for which browsers insist on TLS; 0 sends none. Sent with
+    /// `includeSubDomains`: every host below this name has to speak TLS.
     #[serde(default = "year")]
     pub hsts_seconds: u64,
 }

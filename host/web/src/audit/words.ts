@@ -58,6 +58,14 @@ export const ACTIONS: { group: string; actions: [action: string, words: string][
     ["session.refused", "Sign-in refused"],
     ["session.ended", "Signed out"],
   ] },
+  { group: "Who may do what", actions: [
+    ["tenant.added", "Tenant added"],
+    ["account.added", "Account added"],
+    ["account.password.changed", "Password changed"],
+    ["account.removed", "Account removed"],
+    ["token.added", "Token added"],
+    ["token.revoked", "Token revoked"],
+  ] },
 ];
 
 /* What an outcome most often is; the log may hold others. */

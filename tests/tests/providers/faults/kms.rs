@@ -19,7 +19,7 @@ async fn every_fault_of_aws_kms() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passing_fault_is_not_even_noticed() {
-    let rig = Rig::new().await;
+    let rig = Rig::patient().await;
     for fault in [
         exception("ThrottlingException", 400),
         exception("KMSInternalException", 500),

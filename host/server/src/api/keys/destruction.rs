@@ -240,14 +240,15 @@ pub(crate) async fn preview(
 
 /// Has something destroyed for good, in every copy there is of its keys, backups included. It is
 /// recorded first, runs in the background, survives restarts, and ends with a signed certificate.
-/// Where two people are needed it waits for another administrator.
+/// Where two people are needed it waits for another administrator, and both use accounts: a token may
+/// neither ask for it nor confirm it.
 #[utoipa::path(post, path = "/api/v1/tenants/{id}/destructions", tag = "keys", request_body = DestructionInput,
     params(("id" = String, Path, description = "The tenant's id")),
     responses(
     (status = 202, description = "It runs, or waits to be confirmed", body = DestructionStatus),
     (status = 400, description = "`bad-request`: `confirm` is not what was to be typed, or there is no reason", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 401, description = "`unauthenticated`", body = ProblemDetails, content_type = "application/problem+json"),
-    (status = 403, description = "`denied`", body = ProblemDetails, content_type = "application/problem+json"),
+    (status = 403, description = "`denied`: where two people have to agree, to a token too", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 404, description = "`not-found`, also where it is another's", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 409, description = "`conflict`: it is the current key, or another destruction has not ended", body = ProblemDetails, content_type = "application/problem+json"),
     (status = 503, description = "`unavailable`", body = ProblemDetails, content_type = "application/problem+json"),

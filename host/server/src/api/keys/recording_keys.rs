@@ -16,8 +16,8 @@ use crate::problem::{Problem, ProblemDetails};
 use crate::request::RequestInfo;
 use crate::state::App;
 
-/// The tenant's keys, newest first. New recordings are sealed with the first one; the others open
-/// old recordings.
+/// The tenant's keys, newest first; the one whose `state` is `current` seals, `previous` ones open old
+/// recordings.
 #[utoipa::path(get, path = "/api/v2/recording/recordingkeys", tag = "keys", params(PageQuery), responses(
     (status = 200, description = "A page", body = Listing<EncryptionKey>),
     (status = 400, description = "`bad-request`", body = ProblemDetails, content_type = "application/problem+json"),
