@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use keyreel_keys::{KeystoreError, Policy, SystemClock, TenantId, ensure_master_key, private_file};
 use keyreel_library::{Catalogue, Role, User};
+use keyreel_server::Shutdown;
 use keyreel_server::accounts as issue;
 
 use self::services::Services;
@@ -106,11 +107,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         "url": url, "sign_in": sign_in, "admin": admin, "tenants": tenants,
         "services": services.describe(),
     });
+    // Before anybody is told that it runs, and may stop it.
+    let shutdown = Shutdown::on_signals()?;
     output::data(&ready.to_string())?;
     output::note(&format!(
         "\n  Keyreel is ready: {url}\n  Sign in: {sign_in}\n"
     ));
-    serve::until_stopped(server).await
+    server.serve(shutdown).await;
+    Ok(())
 }
 
 /// Whether a tenant was destroyed; or was before an older catalogue was put back, which does not

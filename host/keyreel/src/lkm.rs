@@ -311,9 +311,10 @@ async fn serve(args: Serve) -> anyhow::Result<()> {
         .await
         .map_err(|error| Usage::new(error.to_string()))?;
     let ready = json!({ "url": server.url(), "decrypt_url": server.decrypt_url() });
-    output::data(&ready.to_string())?;
+    // Before anybody is told that it runs, and may stop it.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    output::data(&ready.to_string())?;
     let stopped = async move {
         tokio::select! {
             _ = interrupt.recv() => {}

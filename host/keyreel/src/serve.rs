@@ -58,6 +58,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let parts = Parts::assemble_with(&config, &extra).await?;
     let server = bind(&config, parts).await?;
+    // Before anybody is told that it runs, and may stop it.
+    let shutdown = Shutdown::on_signals()?;
     output::note(&format!(
         "listening on {}, {}",
         server.addresses().public,
@@ -66,7 +68,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if let Some(admin) = server.addresses().admin {
         output::note(&format!("health and metrics on http://{admin}"));
     }
-    until_stopped(server).await
+    server.serve(shutdown).await;
+    Ok(())
 }
 
 /// Starts logging to stderr.
@@ -119,12 +122,6 @@ pub(crate) async fn bind(config: &Config, parts: Parts) -> anyhow::Result<BoundS
     Server::bind(server)
         .await
         .map_err(|source| Usage::new(source.to_string()).into())
-}
-
-/// Serves until SIGTERM or SIGINT, then drains; a second signal cuts.
-pub(crate) async fn until_stopped(server: BoundServer) -> anyhow::Result<()> {
-    server.serve(Shutdown::on_signals()?).await;
-    Ok(())
 }
 
 /// Whether the keystore still answers: a volume that went away is told before a listener finds out.
