@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::ConfigFile;
 use crate::assemble::{self, Parts};
+use crate::audit;
 use crate::config::Config;
 use crate::keys::by;
 use crate::output::{self, Usage};
@@ -234,7 +235,7 @@ pub(crate) async fn make_tenant(
 pub(crate) async fn user(command: UserCommand) -> anyhow::Result<()> {
     match command {
         UserCommand::Add(args) => {
-            let catalogue = on_record(&args.file).await?;
+            let catalogue = on_record(&Config::read(&args.file)?).await?;
             let roles = roles(&*catalogue, &args.role).await?;
             let user = accounts::new_user(&args.name, Some(&password()?), roles).await;
             let user = user.map_err(|error| Usage::new(error.to_string()))?;
@@ -294,7 +295,7 @@ pub(crate) async fn user(command: UserCommand) -> anyhow::Result<()> {
 pub(crate) async fn token(command: TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::Add(args) => {
-            let catalogue = on_record(&args.file).await?;
+            let catalogue = on_record(&Config::read(&args.file)?).await?;
             let roles = roles(&*catalogue, &args.role).await?;
             let ttl = args
                 .expires
@@ -361,10 +362,9 @@ pub(crate) async fn token(command: TokenCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn on_record(file: &ConfigFile) -> anyhow::Result<Arc<dyn Catalogue>> {
-    let config = Config::read(file)?;
-    let keystore = Arc::new(assemble::keystore(&config)?);
-    assemble::recorded_catalogue(&config, &keystore).await
+async fn on_record(config: &Config) -> anyhow::Result<Arc<dyn Catalogue>> {
+    let keystore = Arc::new(assemble::keystore(config)?);
+    assemble::recorded_catalogue(config, &keystore).await
 }
 
 /// For taking access away, which must not wait until a broken audit log, or a keystore that does not
@@ -377,12 +377,10 @@ struct Door {
 
 impl Door {
     async fn open(file: &ConfigFile) -> anyhow::Result<Self> {
-        let (catalogue, unrecorded) = match on_record(file).await {
+        let config = Config::read(file)?;
+        let (catalogue, unrecorded) = match on_record(&config).await {
             Ok(catalogue) => (catalogue, None),
-            Err(error) => (
-                assemble::catalogue(&Config::read(file)?).await?,
-                Some(error),
-            ),
+            Err(error) => (assemble::catalogue(&config).await?, Some(error)),
         };
         Ok(Self {
             catalogue,
@@ -473,20 +471,10 @@ impl Change {
         catalogue: &dyn Catalogue,
         done: Result<(), keyreel_library::Error>,
     ) -> anyhow::Result<()> {
-        let Err(error) = done else { return Ok(()) };
-        let failed = self.0.iter().map(|event| AuditEvent {
-            outcome: "unavailable".to_owned(),
-            fields: event.fields.clone(),
-            tenant: event.tenant.clone(),
-            ..AuditEvent::new(&event.action, SystemClock.now_ms(), &event.subject)
-        });
-        let failed: Vec<_> = failed.collect();
-        if let Err(unrecorded) = catalogue.append_audit(&failed).await {
-            output::note(&format!(
-                "the audit log says that it was done: {unrecorded}"
-            ));
+        if done.is_err() {
+            audit::failed(catalogue, &self.0).await;
         }
-        Err(error.into())
+        Ok(done?)
     }
 }
 

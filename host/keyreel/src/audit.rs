@@ -272,6 +272,20 @@ impl Tail {
     }
 }
 
+/// That it was begun is on record; this is that it did not end.
+pub(crate) async fn failed(catalogue: &dyn Catalogue, begun: &[AuditEvent]) {
+    let failed = begun.iter().map(|event| AuditEvent {
+        tenant: event.tenant.clone(),
+        outcome: "unavailable".to_owned(),
+        fields: event.fields.clone(),
+        ..AuditEvent::new(&event.action, SystemClock.now_ms(), &event.subject)
+    });
+    let failed: Vec<_> = failed.collect();
+    if let Err(error) = catalogue.append_audit(&failed).await {
+        output::note(&format!("that it failed could not be recorded: {error}"));
+    }
+}
+
 fn print(record: &AuditRecord) -> anyhow::Result<()> {
     let mut line = serde_json::to_value(&record.event)?;
     if let Some(fields) = line.as_object_mut()

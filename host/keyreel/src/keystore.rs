@@ -5,13 +5,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Subcommand;
 use keyreel_keys::{Clock as _, Keystore, KeystoreError, SystemClock};
-use keyreel_library::{AuditEvent, Catalogue};
+use keyreel_library::AuditEvent;
 use serde_json::json;
 
 use crate::config::{Config, KeystoreFiles};
 use crate::keys::by;
 use crate::output::{self, Usage};
-use crate::{ConfigFile, assemble};
+use crate::{ConfigFile, assemble, audit};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -49,7 +49,7 @@ async fn rekey(config: &Config) -> anyhow::Result<()> {
     let begun = begin_epoch(keystore).await;
     if let Some(catalogue) = catalogue {
         if begun.is_err() {
-            failed(&*catalogue, &event).await;
+            audit::failed(&*catalogue, std::slice::from_ref(&event)).await;
         }
         catalogue.close().await;
     }
@@ -72,16 +72,6 @@ fn rekeyed(keystore: &Keystore) -> anyhow::Result<AuditEvent> {
 async fn begin_epoch(keystore: Arc<Keystore>) -> anyhow::Result<u64> {
     let begun = tokio::task::spawn_blocking(move || keystore.begin_epoch());
     Ok(begun.await??)
-}
-
-/// That it was begun is on record; this is that it did not end.
-async fn failed(catalogue: &dyn Catalogue, begun: &AuditEvent) {
-    let mut event = AuditEvent::new(&begun.action, SystemClock.now_ms(), &begun.subject);
-    event.fields = begun.fields.clone();
-    event.outcome = "unavailable".to_owned();
-    if let Err(error) = catalogue.append_audit(&[event]).await {
-        output::note(&format!("that it failed could not be recorded: {error}"));
-    }
 }
 
 fn init(keystore: &KeystoreFiles) -> anyhow::Result<()> {
