@@ -299,7 +299,9 @@ def main() -> None:
         row(f"what the sandbox costs, {line[1]}", line[4], "60 µs p50", f"{line[3]} through the plugin, {line[2]} direct")
     out = bench("keyreel-library", "catalogue", "1000000")
     for line in re.finditer(r"(?m)^(.{32}) p50 +([\d.]+) ms +p99 +([\d.]+) ms", out):
-        row(f"a big library: {line[1].strip()}, p99", f"{line[3]} ms", "20 ms", f"1,000,000 recordings, p50 {line[2]} ms")
+        what = line[1].strip()
+        target = "-" if what.startswith(("append_audit", "credential")) else "20 ms"
+        row(f"a big library: {what}, p99", f"{line[3]} ms", target, f"1,000,000 recordings, p50 {line[2]} ms")
 
     artifacts = ROOT / "tests/artifacts"
     artifacts.mkdir(exist_ok=True)

@@ -1,11 +1,10 @@
 //! A big library on SQLite: how long a page takes, and an audit line.
 //!
-//! `cargo bench -p keyreel-library --bench catalogue -- 1000000`; the filled database is kept in
-//! the target directory, for the next run.
+//! `cargo bench -p keyreel-library --bench catalogue -- 1000000`; the database is filled anew, in a
+//! folder under the target directory that is removed at the end.
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,7 +52,8 @@ async fn main() -> Outcome<()> {
     let count = std::env::args()
         .find_map(|arg| arg.parse().ok())
         .unwrap_or(1_000_000u64);
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("catalogue-{count}.db"));
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let path = folder.path().join("catalogue.db");
     let keys = Arc::new(MemoryMetadataKeys::default());
     let url = format!("sqlite://{}", path.display());
     let catalogue = SqliteCatalogue::open_with(&url, keys).await?;
@@ -71,41 +71,25 @@ async fn fill(catalogue: &SqliteCatalogue, count: u64) -> Outcome<Vec<TenantId>>
     // One has most of it, one some, one little.
     for name in ["big", "middle", "small"] {
         let id: TenantId = name.parse()?;
-        if catalogue.tenant(&id).await?.is_none() {
-            let tenant = Tenant {
-                id: id.clone(),
-                name: name.to_owned(),
-                policy: Policy::Compatible,
-                provider: managed.clone(),
-                created_ms: START_MS,
-            };
-            catalogue.add_tenant(&tenant).await?;
-        }
+        let tenant = Tenant {
+            id: id.clone(),
+            name: name.to_owned(),
+            policy: Policy::Compatible,
+            provider: managed.clone(),
+            created_ms: START_MS,
+        };
+        catalogue.add_tenant(&tenant).await?;
         ids.push(id);
     }
-    let newest = RecordingQuery {
-        tenants: ids.clone(),
-        limit: 1,
-        ..Default::default()
-    };
-    let newest = catalogue
-        .recordings(&newest)
-        .await?
-        .items
-        .first()
-        .map(|r| r.start_ms);
-    let done = newest.map_or(0, |ms| (ms - START_MS) / APART_MS + 1);
     let start = Instant::now();
-    for batch in (done..count).step_by(5000) {
+    for batch in (0..count).step_by(5000) {
         let recordings = (batch..count.min(batch + 5000))
             .map(|index| recording(&ids, index))
             .collect::<Outcome<Vec<_>>>()?;
         catalogue.add_recordings(&recordings).await?;
     }
-    if done < count {
-        let rate = (count - done) as f64 / start.elapsed().as_secs_f64();
-        print(&format!("filled at {rate:.0} recordings/s"))?;
-    }
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    print(&format!("filled at {rate:.0} recordings/s"))?;
     Ok(ids)
 }
 

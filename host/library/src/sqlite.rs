@@ -456,6 +456,12 @@ fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, Error> {
     u64::try_from(value).map_err(|_| Error::damaged(column))
 }
 
+fn optional_unsigned(row: &SqliteRow, column: &str) -> Result<Option<u64>, Error> {
+    let value: Option<i64> = row.try_get(column).map_err(backend)?;
+    let value = value.map(|value| u64::try_from(value).map_err(|_| Error::damaged(column)));
+    value.transpose()
+}
+
 fn to_i64(what: &str, value: u64) -> Result<i64, Error> {
     i64::try_from(value).map_err(|_| Error::invalid(what, "more than 2^63"))
 }

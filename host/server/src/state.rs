@@ -10,6 +10,7 @@ use keyreel_keys::{Clock, Keyring, ProviderDescription};
 use keyreel_library::destruction::{Destroyer, DestroyerParts};
 use keyreel_library::{Catalogue, Ingest, Objects, Recording, RecoveryKeys, Rewrapper};
 use moka::future::Cache;
+use tokio::sync::Semaphore;
 
 use crate::access::Door;
 use crate::api::{Keys, Places};
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     plays: Plays,
     library: Library,
     recordings: Cache<(TenantId, RecordingId), Arc<Recording>>,
+    /// Places for what is fetched before somebody asks for it.
+    ahead: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     keys: Keys,
     rotations: Rotations,
@@ -109,6 +112,7 @@ impl Shared {
                 .max_capacity(10_000)
                 .time_to_live(BELIEVED)
                 .build(),
+            ahead: Arc::new(Semaphore::new(AHEAD)),
             grants: grant_key,
             build: parts.build,
             providers: parts.providers,
@@ -232,6 +236,27 @@ impl Shared {
         Ok(Some(recording))
     }
 
+    /// Somebody is about to listen to `recording`, as it was read just now: what that needs and
+    /// touches no key is fetched meanwhile.
+    pub(crate) async fn expect(self: &Arc<Self>, recording: Arc<Recording>) {
+        let key = (recording.tenant.clone(), recording.id.clone());
+        self.recordings.insert(key, recording.clone()).await;
+        let Ok(place) = self.ahead.clone().try_acquire_owned() else {
+            return;
+        };
+        let app = self.clone();
+        tokio::spawn(async move {
+            let media = recording
+                .parts
+                .iter()
+                .find(|part| part.name.as_str() == "media");
+            if let Some(media) = media {
+                app.library().open_ahead(&recording, media).await;
+            }
+            drop(place);
+        });
+    }
+
     /// The recording as it is by now, where that is of another generation. A catalogue that does
     /// not answer knows of none.
     pub(crate) async fn newer(&self, than: &Recording) -> Option<Arc<Recording>> {
@@ -244,3 +269,5 @@ impl Shared {
 }
 
 const BELIEVED: Duration = Duration::from_secs(2);
+/// A store that does not answer keeps no more than these waiting for nobody.
+const AHEAD: usize = 64;

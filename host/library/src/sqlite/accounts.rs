@@ -4,7 +4,7 @@ use keyreel_format::TenantId;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
-use super::{SqliteCatalogue, backend, exists, to_i64, unsigned};
+use super::{SqliteCatalogue, backend, exists, optional_unsigned, to_i64, unsigned};
 use crate::Error;
 use crate::catalogue::{Credential, CredentialKind, Role, User};
 
@@ -218,7 +218,6 @@ pub(super) async fn tokens(catalogue: &SqliteCatalogue) -> Result<Vec<Credential
 fn credential_from(row: &SqliteRow) -> Result<Credential, Error> {
     let kind: &str = row.try_get("kind").map_err(backend)?;
     let secret: &[u8] = row.try_get("secret_sha256").map_err(backend)?;
-    let expires: Option<i64> = row.try_get("expires_ms").map_err(backend)?;
     Ok(Credential {
         id: row.try_get("id").map_err(backend)?,
         kind: [
@@ -236,9 +235,7 @@ fn credential_from(row: &SqliteRow) -> Result<Credential, Error> {
         label: row.try_get("label").map_err(backend)?,
         roles: roles_from(row)?,
         created_ms: unsigned(row, "created_ms")?,
-        expires_ms: expires
-            .map(|ms| u64::try_from(ms).map_err(|_| Error::damaged("expires_ms")))
-            .transpose()?,
+        expires_ms: optional_unsigned(row, "expires_ms")?,
     })
 }
 

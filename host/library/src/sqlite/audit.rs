@@ -3,6 +3,7 @@
 //! Not for: what links the events and signs the end (see `audit_chain`, `chain`).
 
 mod chain;
+mod entry;
 #[cfg(test)]
 mod tests;
 
@@ -285,7 +286,7 @@ fn event_from(row: &SqliteRow) -> Result<([i64; 2], AuditRecord), Error> {
     };
     let record = AuditRecord {
         seq: unsigned(row, "seq")?,
-        hash: chain::hash_from(row)?,
+        hash: chain::hash_from(row, "hash")?,
         event,
     };
     Ok((key, record))

@@ -5,7 +5,7 @@ use keyreel_format::{KekId, ProviderId, RecordingId, TenantId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{SqliteCatalogue, backend, exists, keks, parsed, to_i64, unsigned};
+use super::{SqliteCatalogue, backend, exists, keks, optional_unsigned, parsed, to_i64, unsigned};
 use crate::Error;
 use crate::catalogue::{
     Destruction, DestructionNote, DestructionState, DestructionStore, Doomed, Lease,
@@ -359,10 +359,7 @@ fn doomed_from(row: &SqliteRow) -> Result<Doomed, Error> {
 fn from_row(row: &SqliteRow) -> Result<Destruction, Error> {
     let text = |name: &str| row.try_get::<String, _>(name).map_err(backend);
     let maybe = |name: &str| row.try_get::<Option<String>, _>(name).map_err(backend);
-    let number = |name: &str| {
-        let value: Option<i64> = row.try_get(name).map_err(backend)?;
-        Ok::<_, Error>(value.and_then(|value| u64::try_from(value).ok()))
-    };
+    let number = |name: &str| optional_unsigned(row, name);
     let state = text("state")?;
     let state = DestructionState::ALL
         .into_iter()

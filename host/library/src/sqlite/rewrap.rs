@@ -5,7 +5,9 @@ use keyreel_format::{KekId, MAC_LEN, RecordingId, TenantId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{SqliteCatalogue, backend, optional, parsed, recordings, to_i64, unsigned};
+use super::{
+    SqliteCatalogue, backend, optional, optional_unsigned, parsed, recordings, to_i64, unsigned,
+};
 use crate::Error;
 use crate::catalogue::{
     FormerGeneration, KekCount, Lease, NextGeneration, Page, Recording, RewrapJob, RewrapNote,
@@ -352,7 +354,6 @@ fn job_from(row: &SqliteRow) -> Result<RewrapJob, Error> {
     let failures: &str = row.try_get("failures").map_err(backend)?;
     let failures: Vec<(String, String)> =
         serde_json::from_str(failures).map_err(|_| Error::damaged("failures of a re-wrap"))?;
-    let ended_ms: Option<i64> = row.try_get("ended_ms").map_err(backend)?;
     Ok(RewrapJob {
         state: RewrapState::ALL
             .into_iter()
@@ -374,7 +375,7 @@ fn job_from(row: &SqliteRow) -> Result<RewrapJob, Error> {
         per_second: row.try_get("per_second").map_err(backend)?,
         started_ms: unsigned(row, "started_ms")?,
         updated_ms: unsigned(row, "updated_ms")?,
-        ended_ms: ended_ms.and_then(|ms| u64::try_from(ms).ok()),
+        ended_ms: optional_unsigned(row, "ended_ms")?,
         last_error: row.try_get("last_error").map_err(backend)?,
         owner: row.try_get("owner").map_err(backend)?,
         lease_ms: unsigned(row, "lease_ms")?,

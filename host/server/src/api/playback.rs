@@ -1,5 +1,7 @@
 //! Making playback grants.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -39,8 +41,9 @@ pub(crate) async fn grant(
     Id(id): Id,
     Query(whose): Query<Whose>,
 ) -> Result<Response, Problem> {
-    let recording = whose.recording(&app, &agent, &id).await?;
+    let recording = Arc::new(whose.recording(&app, &agent, &id).await?);
     info.of(&recording.tenant);
+    app.expect(recording.clone()).await;
     let credential = &agent.access().identity().credential;
     let now_ms = app.clock().now_ms();
     let ttl_ms = u64::try_from(app.settings().playback.grant_ttl().as_millis()).unwrap_or(u64::MAX);

@@ -71,19 +71,22 @@ impl Library {
         part: &Part,
     ) -> Result<Arc<Sealed>, Problem> {
         let key = (part.object.clone(), recording.generation);
-        let known = self.opened.get(&key).await;
-        let sealed = match known {
-            Some(sealed) => sealed,
-            None => {
-                let sealed = Sealed::open(&self.objects, &key.0, key.1).await?;
-                let sealed = Arc::new(sealed);
-                self.opened.insert(key, sealed.clone()).await;
-                sealed
-            }
+        let open = async {
+            let sealed = Sealed::open(&self.objects, &part.object, recording.generation).await?;
+            Ok(Arc::new(sealed))
         };
+        // Who asks while it is being opened waits for that.
+        let sealed = self.opened.try_get_with(key, open).await;
+        let sealed = sealed.map_err(|problem: Arc<Problem>| Problem::clone(&problem))?;
         let checked = sealed.head.check(recording, part);
         checked.map_err(object_problem)?;
         Ok(sealed)
+    }
+
+    /// Opens the sealed object of a part for who asks for it next. What is wrong with it, they are
+    /// told.
+    pub(crate) async fn open_ahead(&self, recording: &Recording, part: &Part) {
+        let _ = self.sealed(recording, part).await;
     }
 
     /// Lets go of what was derived from DEKs that are gone. Called several times a second.

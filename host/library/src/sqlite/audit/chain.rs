@@ -1,22 +1,20 @@
 //! The chain in SQLite: each append is linked to the row before it and signed as the log's end, in
 //! one transaction.
+//! Not for: what one such transaction writes (see `entry`).
 
 use std::sync::{Arc, OnceLock};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 
-use super::super::{backend, exists, to_i64, unsigned};
+use super::super::{backend, optional_unsigned, to_i64, unsigned};
+use super::entry::{Checkpoint, End, Entry, Onto, START};
 use super::{After, Origin};
 use crate::Error;
 use crate::audit_chain::{AuditHeads, AuditKey, AuditLink, SignedHead};
 use crate::audit_mark::{AuditMark, Marker};
 use crate::catalogue::AuditEvent;
 
-/// Every so many events a head is kept.
-const CHECKPOINT_EVENTS: u64 = 1000;
-/// And where the last one is older than this.
-const CHECKPOINT_MS: u64 = 24 * 3600 * 1000;
 /// Rows linked in one go when a log from before the chain is opened.
 const LINKED_AT_ONCE: u32 = 2000;
 
@@ -31,15 +29,14 @@ pub(super) struct Log {
     marker: Arc<Marker>,
     /// Whether the log's end was ever marked.
     marked: bool,
-    /// The head that this process wrote or verified last.
-    known: Option<SignedHead>,
+    /// What this process wrote last.
+    known: Option<Known>,
 }
 
-/// Where the log ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct End {
-    seq: u64,
-    hash: [u8; 32],
+/// The end of the log as it was left: what is still there needs no verifying again.
+struct Known {
+    head: SignedHead,
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Log {
@@ -65,48 +62,82 @@ impl Log {
         events: &[&AuditEvent],
         after: After,
     ) -> Result<(), Error> {
+        let entry = match self.go_on(events, after).await? {
+            Some(entry) => entry,
+            None => self.look_and_go_on(events, after).await?,
+        };
+        let Some(head) = entry.head else {
+            self.known = None;
+            return Ok(());
+        };
+        self.marker.reached((&head).into());
+        match after {
+            After::Anything => self.marker.mark_anew().await?,
+            After::Head if entry.kept.is_some() || !self.marked => self.marker.mark_soon(),
+            After::Head => {}
+        }
+        self.marked = true;
+        self.known = Some(Known {
+            head,
+            checkpoint: entry.checkpoint,
+        });
+        Ok(())
+    }
+
+    /// Appends one event where the log still ends as this process left it: all in one request to
+    /// the connection's thread, because somebody waits to listen. `None`, and nothing is written,
+    /// where the log ends otherwise. Groups share what the longer way takes.
+    ///
+    /// sqlx knows nothing of this transaction: it is ended here, whatever happens. The appender's
+    /// task, which calls this, is never cancelled.
+    async fn go_on(&self, events: &[&AuditEvent], after: After) -> Result<Option<Entry>, Error> {
+        let (Some(known), After::Head, [_]) = (&self.known, after, events) else {
+            return Ok(None);
+        };
+        let entry = Entry::new(
+            self.key.get(),
+            events,
+            (&known.head).into(),
+            known.checkpoint,
+            after,
+        )?;
+        let mut connection = self.write.acquire().await.map_err(backend)?;
+        let written = entry.write(&mut connection, Onto::Known(&known.head)).await;
+        if written.is_err() {
+            // Where SQLite has rolled back by itself there is nothing to do.
+            let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+        }
+        Ok(written?.then_some(entry))
+    }
+
+    /// Appends once it is clear where the log ends, and that it is whole there.
+    async fn look_and_go_on(
+        &mut self,
+        events: &[&AuditEvent],
+        after: After,
+    ) -> Result<Entry, Error> {
         let mut tx = self
             .write
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(backend)?;
-        let mut end = self.end(&mut tx, after).await?;
-        let mut links = Vec::with_capacity(events.len());
-        for event in events {
-            let link = link_after(end, event)?;
-            end = End {
-                seq: link.seq,
-                hash: link.hash.unwrap_or_default(),
-            };
-            links.push(link);
-        }
-        insert(&mut tx, &links).await?;
-        let at_ms = events.last().map_or(0, |event| event.at_ms);
-        let key = self.key.get();
-        let head = key.map(|key| (key, key.sign(end.seq, at_ms, end.hash)));
-        let mut kept = false;
-        if let Some((key, head)) = &head {
-            kept = put_head(&mut tx, key, head, after).await?;
-        }
-        let head = head.map(|(_, head)| head);
+        let tail = tail(&mut tx).await?;
+        let end = self.end(&mut tx, &tail, after).await?;
+        let entry = Entry::new(self.key.get(), events, end, tail.checkpoint, after)?;
+        entry.write(&mut tx, Onto::Anything).await?;
         tx.commit().await.map_err(backend)?;
-        if let Some(head) = &head {
-            self.marker.reached(head.into());
-            match after {
-                After::Anything => self.marker.mark_anew().await?,
-                After::Head if kept || !self.marked => self.marker.mark_soon(),
-                After::Head => {}
-            }
-            self.marked = true;
-        }
-        self.known = head;
-        Ok(())
+        Ok(entry)
     }
 
     /// Where the log ends, if that is where it was signed as ending.
-    async fn end(&mut self, tx: &mut SqliteConnection, after: After) -> Result<End, Error> {
-        let last = last(tx).await?;
-        let head = head(tx).await?;
+    async fn end(
+        &mut self,
+        tx: &mut SqliteConnection,
+        tail: &Tail,
+        after: After,
+    ) -> Result<End, Error> {
+        let Tail { last, head, .. } = tail;
+        let last = *last;
         let broken = |reason: String| Err(Error::AuditBroken { reason });
         if after == After::Anything {
             return Ok(last.unwrap_or(START));
@@ -128,7 +159,8 @@ impl Log {
             }
             self.marked = mark.is_some();
         }
-        match (head, &self.known, last) {
+        let known = self.known.as_ref().map(|known| &known.head);
+        match (head, known, last) {
             (None, Some(known), _) => broken(format!(
                 "its signed head, at event {}, was taken away",
                 known.seq
@@ -139,23 +171,20 @@ impl Log {
                 broken(format!("it has {} events and no signed head", last.seq))
             }
             (Some(head), known, last) => {
-                if known.as_ref().is_some_and(|known| known.seq > head.seq) {
+                if known.is_some_and(|known| known.seq > head.seq) {
                     return broken(format!(
                         "an older copy, that ends with event {}, was put in its place",
                         head.seq
                     ));
                 }
-                if known.as_ref() != Some(&head) && !key.public().signed(&head) {
+                if known != Some(head) && !key.public().signed(head) {
                     return broken(format!(
                         "the signature of its head, at event {}, is not the audit key's",
                         head.seq
                     ));
                 }
                 let found = last.unwrap_or(START);
-                let signed = End {
-                    seq: head.seq,
-                    hash: head.hash,
-                };
+                let signed = End::from(head);
                 if found != signed {
                     return broken(format!(
                         "it ends with event {}, but was signed as ending with {}, or that event \
@@ -178,10 +207,10 @@ async fn holds(tx: &mut SqliteConnection, mark: AuditMark) -> Result<(), Error> 
         .map_err(backend)?;
     let seq = mark.seq;
     let reason = match row {
-        Some(row) if hash_from(&row)? == Some(mark.hash) => return Ok(()),
+        Some(row) if hash_from(&row, "hash")? == Some(mark.hash) => return Ok(()),
         Some(_) => format!("event {seq} is not the one that the keystore has marked: {REPLACED}"),
         None => {
-            let end = last(tx).await?.unwrap_or(START).seq;
+            let end = tail(tx).await?.last.unwrap_or(START).seq;
             format!("it ends with event {end}, and the keystore has event {seq} marked: {REPLACED}")
         }
     };
@@ -191,133 +220,48 @@ async fn holds(tx: &mut SqliteConnection, mark: AuditMark) -> Result<(), Error> 
 const REPLACED: &str = "it was emptied, or another log was put in its place. Where a backup of the \
     database was restored on purpose, that is it: `keyreel audit resume` goes on from there";
 
-const START: End = End {
-    seq: 0,
-    hash: [0; 32],
-};
-
-fn link_after(end: End, event: &AuditEvent) -> Result<AuditLink, Error> {
-    let mut link = AuditLink {
-        seq: end.seq + 1,
-        at_ms: event.at_ms,
-        id: event.id.clone(),
-        action: event.action.clone(),
-        tenant: event.tenant.as_ref().map(|id| id.as_str().to_owned()),
-        subject: event.subject.clone(),
-        recording: event.recording.as_ref().map(|id| id.as_str().to_owned()),
-        outcome: event.outcome.clone(),
-        fields: serde_json::to_string(&event.fields).map_err(backend)?,
-        hash: None,
-    };
-    link.hash = Some(link.hash_after(&end.hash));
-    Ok(link)
+/// The log's end, as it stands in the database.
+struct Tail {
+    last: Option<End>,
+    head: Option<SignedHead>,
+    checkpoint: Option<Checkpoint>,
 }
 
-async fn insert(tx: &mut SqliteConnection, links: &[AuditLink]) -> Result<(), Error> {
-    let mut rows = Vec::with_capacity(links.len());
-    for link in links {
-        rows.push((
-            link,
-            to_i64("number", link.seq)?,
-            to_i64("time", link.at_ms)?,
-        ));
-    }
-    let mut insert = QueryBuilder::<Sqlite>::new(
-        "INSERT INTO audit (seq, id, at_ms, action, tenant, subject, recording, outcome, fields, \
-         hash) ",
-    );
-    insert.push_values(&rows, |mut row, (link, seq, at_ms)| {
-        row.push_bind(seq)
-            .push_bind(&link.id)
-            .push_bind(at_ms)
-            .push_bind(&link.action)
-            .push_bind(&link.tenant)
-            .push_bind(&link.subject)
-            .push_bind(&link.recording)
-            .push_bind(&link.outcome)
-            .push_bind(&link.fields)
-            .push_bind(link.hash.map(Vec::from));
-    });
-    // Groups differ in size: only those of one are worth keeping prepared.
-    insert
-        .build()
-        .persistent(rows.len() == 1)
-        .execute(tx)
-        .await
-        .map_err(|error| exists(error, || "an audit event of this id".to_owned()))?;
-    Ok(())
-}
-
-/// The new end, and a checkpoint where one is due; whether one was. After a break the end is always
-/// kept: the rest of the log can be verified from there.
-async fn put_head(
-    tx: &mut SqliteConnection,
-    key: &AuditKey,
-    head: &SignedHead,
-    after: After,
-) -> Result<bool, Error> {
-    let last = sqlx::query("SELECT seq, at_ms FROM audit_checkpoint ORDER BY seq DESC LIMIT 1")
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(backend)?;
-    let due = match last {
-        None => true,
-        Some(row) => {
-            head.seq / CHECKPOINT_EVENTS > unsigned(&row, "seq")? / CHECKPOINT_EVENTS
-                || head.at_ms >= unsigned(&row, "at_ms")?.saturating_add(CHECKPOINT_MS)
-        }
-    };
-    put(tx, PUT_HEAD, head).await?;
-    let kept = due || after == After::Anything;
-    if kept {
-        put(tx, PUT_CHECKPOINT, &key.sign_checkpoint(head)).await?;
-    }
-    Ok(kept)
-}
-
-async fn put(
-    tx: &mut SqliteConnection,
-    statement: &'static str,
-    head: &SignedHead,
-) -> Result<(), Error> {
-    sqlx::query(statement)
-        .bind(to_i64("number", head.seq)?)
-        .bind(to_i64("time", head.at_ms)?)
-        .bind(head.hash.as_slice())
-        .bind(&head.key)
-        .bind(&head.signature)
-        .execute(tx)
-        .await
-        .map_err(backend)?;
-    Ok(())
-}
-
-const PUT_HEAD: &str = "INSERT OR REPLACE INTO audit_head (only, seq, at_ms, hash, key, signature) \
-    VALUES (1, ?, ?, ?, ?, ?)";
-const PUT_CHECKPOINT: &str = "INSERT OR REPLACE INTO audit_checkpoint (seq, at_ms, hash, key, \
-    signature) VALUES (?, ?, ?, ?, ?)";
-
-async fn last(tx: &mut SqliteConnection) -> Result<Option<End>, Error> {
-    let row = sqlx::query("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
-        .fetch_optional(tx)
-        .await
-        .map_err(backend)?;
-    row.map(|row| {
-        Ok(End {
-            seq: unsigned(&row, "seq")?,
+/// In one statement: each goes to the connection's thread and back.
+async fn tail(tx: &mut SqliteConnection) -> Result<Tail, Error> {
+    let row = sqlx::query(
+        "SELECT last.seq AS last_seq, last.hash AS last_hash, \
+         head.seq, head.at_ms, head.hash, head.key, head.signature, \
+         kept.seq AS kept_seq, kept.at_ms AS kept_at_ms \
+         FROM (SELECT 1) \
+         LEFT JOIN (SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1) AS last ON true \
+         LEFT JOIN audit_head AS head ON true \
+         LEFT JOIN (SELECT seq, at_ms FROM audit_checkpoint ORDER BY seq DESC LIMIT 1) AS kept \
+         ON true",
+    )
+    .fetch_one(tx)
+    .await
+    .map_err(backend)?;
+    let number = |column: &str| optional_unsigned(&row, column);
+    let last = match number("last_seq")? {
+        Some(seq) => Some(End {
+            seq,
             // Taken out: it is not what was signed.
-            hash: hash_from(&row)?.unwrap_or_default(),
-        })
+            hash: hash_from(&row, "last_hash")?.unwrap_or_default(),
+        }),
+        None => None,
+    };
+    let head = match number("seq")? {
+        Some(_) => Some(head_from(&row)?),
+        None => None,
+    };
+    Ok(Tail {
+        last,
+        head,
+        checkpoint: number("kept_seq")?
+            .zip(number("kept_at_ms")?)
+            .map(|(seq, at_ms)| Checkpoint { seq, at_ms }),
     })
-    .transpose()
-}
-
-async fn head(tx: &mut SqliteConnection) -> Result<Option<SignedHead>, Error> {
-    let row = sqlx::query("SELECT seq, at_ms, hash, key, signature FROM audit_head")
-        .fetch_optional(tx)
-        .await
-        .map_err(backend)?;
-    row.map(|row| head_from(&row)).transpose()
 }
 
 /// Whether the log has the event that is marked.
@@ -329,7 +273,7 @@ pub(in super::super) async fn has_marked(read: &SqlitePool, mark: AuditMark) -> 
 /// The head and the checkpoints.
 pub(in super::super) async fn heads(read: &SqlitePool) -> Result<AuditHeads, Error> {
     let mut tx = read.begin().await.map_err(backend)?;
-    let head = head(&mut tx).await?;
+    let head = tail(&mut tx).await?.head;
     let rows =
         sqlx::query("SELECT seq, at_ms, hash, key, signature FROM audit_checkpoint ORDER BY seq")
             .fetch_all(&mut *tx)
@@ -418,7 +362,7 @@ fn link_from(row: &SqliteRow) -> Result<AuditLink, Error> {
         recording: optional("recording")?,
         outcome: text("outcome")?,
         fields: text("fields")?,
-        hash: hash_from(row)?,
+        hash: hash_from(row, "hash")?,
     })
 }
 
@@ -426,14 +370,14 @@ fn head_from(row: &SqliteRow) -> Result<SignedHead, Error> {
     Ok(SignedHead {
         seq: unsigned(row, "seq")?,
         at_ms: unsigned(row, "at_ms")?,
-        hash: hash_from(row)?.ok_or_else(|| Error::damaged("head of the audit log"))?,
+        hash: hash_from(row, "hash")?.ok_or_else(|| Error::damaged("head of the audit log"))?,
         key: row.try_get("key").map_err(backend)?,
         signature: row.try_get("signature").map_err(backend)?,
     })
 }
 
-pub(super) fn hash_from(row: &SqliteRow) -> Result<Option<[u8; 32]>, Error> {
-    let hash: Option<&[u8]> = row.try_get("hash").map_err(backend)?;
+pub(super) fn hash_from(row: &SqliteRow, column: &str) -> Result<Option<[u8; 32]>, Error> {
+    let hash: Option<&[u8]> = row.try_get(column).map_err(backend)?;
     hash.map(|hash| {
         hash.try_into()
             .map_err(|_| Error::damaged("hash of an audit event"))

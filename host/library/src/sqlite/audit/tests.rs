@@ -202,6 +202,61 @@ async fn a_full_disk_is_an_error_and_loses_nothing() {
     assert_eq!(verified().await.events, written + 1);
 }
 
+#[tokio::test]
+async fn a_database_that_takes_no_events_in_is_found_out_at_once() {
+    let ignoring = "BEFORE INSERT ON audit BEGIN SELECT RAISE(IGNORE); END";
+    let some = "BEFORE INSERT ON audit WHEN NEW.id = 'event-6' BEGIN SELECT RAISE(IGNORE); END";
+    let no_head = "BEFORE INSERT ON audit_head BEGIN SELECT RAISE(IGNORE); END";
+    for trigger in [ignoring, some, no_head] {
+        for together in [1, 2] {
+            let log = Log::new(6).await;
+            log.sql(&format!("CREATE TRIGGER keeps_out {trigger}"))
+                .await;
+            let events: Vec<_> = (6..6 + together).map(event).collect();
+            let refused = log.catalogue.append_audit(&events).await;
+            assert!(
+                matches!(refused, Err(Error::AuditBroken { .. })),
+                "{trigger}, {together}: {refused:?}"
+            );
+        }
+    }
+    // A view that looks like the log, and is written to nowhere.
+    let log = Log::new(6).await;
+    for statement in [
+        "ALTER TABLE audit RENAME TO hidden",
+        "CREATE VIEW audit AS SELECT * FROM hidden",
+        "CREATE TRIGGER swallows INSTEAD OF INSERT ON audit BEGIN SELECT 1; END",
+    ] {
+        log.sql(statement).await;
+    }
+    let refused = log.catalogue.append_audit(&[event(6)]).await;
+    assert!(
+        matches!(refused, Err(Error::AuditBroken { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn as_many_events_as_fit_are_one_link_of_the_chain_after_the_other() {
+    let log = Log::new(1).await;
+    let mut number = 1;
+    for together in [2000, 1, 1999, 2] {
+        let events: Vec<_> = (number..number + together).map(event).collect();
+        number += together;
+        log.catalogue.append_audit(&events).await.unwrap();
+        assert_eq!(log.verify().await.unwrap().events, number);
+    }
+    let heads = log.catalogue.audit_heads().await.unwrap();
+    let kept: Vec<_> = heads.checkpoints.iter().map(|head| head.seq).collect();
+    assert_eq!(kept, [1, 2001, 4001], "one where a thousand is passed");
+    // One that is there already takes all with it.
+    let again = [event(number), event(7)];
+    let refused = log.catalogue.append_audit(&again).await;
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    log.catalogue.append_audit(&[event(number)]).await.unwrap();
+    assert_eq!(log.verify().await.unwrap().events, number + 1);
+}
+
 /// A log of its own, and a copy to put back.
 struct Log {
     catalogue: Arc<SqliteCatalogue>,
