@@ -30,8 +30,9 @@ async fn a_byte_changed_anywhere_is_never_played() {
     for at in places {
         let id = format!("r{at}");
         fixture.add_call(&id, len).await;
-        let uri = fixture.media_uri(&fixture.agent, &id).await;
+        // Before the grant, which opens the file.
         flip(&fixture.object(&id, "media"), at);
+        let uri = fixture.media_uri(&fixture.agent, &id).await;
         let answer = fixture.get(&uri, &[]).await;
         assert_eq!(answer.status, 422, "{at}");
         assert_eq!(answer.problem(), "integrity", "{at}");
@@ -62,7 +63,6 @@ async fn a_byte_changed_anywhere_is_never_played() {
 async fn a_date_beyond_the_year_9999_is_damage() {
     let fixture = Fixture::new().await;
     fixture.add_call("r", 1000).await;
-    let uri = fixture.media_uri(&fixture.agent, "r").await;
     let path = fixture.object("r", "media");
     let mut bytes = std::fs::read(&path).unwrap();
     let created = (NOW_MS - 60_000).to_be_bytes();
@@ -71,6 +71,7 @@ async fn a_date_beyond_the_year_9999_is_damage() {
     bytes[at..at + 8].copy_from_slice(&u64::MAX.to_be_bytes());
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, bytes).unwrap();
+    let uri = fixture.media_uri(&fixture.agent, "r").await;
     assert_eq!(fixture.send("HEAD", &uri, &[], None).await.status, 422);
     assert_eq!(fixture.get(&uri, &[]).await.problem(), "integrity");
 }
@@ -121,12 +122,12 @@ async fn no_cut_or_lengthened_object_promises_a_length() {
         ("longer-chunk", 16_400),
     ] {
         fixture.add_call(id, 40_000).await;
-        let uri = fixture.media_uri(&fixture.agent, id).await;
         let path = fixture.object(id, "media");
         let mut bytes = std::fs::read(&path).unwrap();
         let len = (bytes.len() as i64 + change).max(0) as usize;
         bytes.resize(len, 0);
         std::fs::write(&path, bytes).unwrap();
+        let uri = fixture.media_uri(&fixture.agent, id).await;
         let answer = fixture.get(&uri, &[("Range", "bytes=0-5")]).await;
         assert_eq!(
             (answer.status, answer.problem().as_str()),

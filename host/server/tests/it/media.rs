@@ -446,3 +446,30 @@ async fn many_streams_at_once_get_their_own_bytes() {
     streams.join_all().await;
     assert_eq!(fixture.provider.unwraps(), before + 1);
 }
+
+/// The player's first request finds its file open. No key is asked for until it comes.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_grant_opens_the_file_ahead() {
+    let fixture = Fixture::new().await;
+    let bytes = fixture.add_call("r", 40_000).await;
+    let before = fixture.provider.unwraps();
+    let uri = fixture.media_uri(&fixture.agent, "r").await;
+    let object = fixture.object("r", "media");
+    let is_open = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let mut open = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        open.any(|path| path == object)
+    };
+    for _ in 0..500 {
+        if is_open() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(is_open());
+    assert_eq!(fixture.provider.unwraps(), before);
+    // What was opened is what is played, whatever becomes of the name.
+    std::fs::remove_file(&object).unwrap();
+    assert_eq!(fixture.get(&uri, &[]).await.body, bytes);
+}
