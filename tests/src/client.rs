@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::{Method, Response, StatusCode};
 
+use crate::json::{JsonRequest as _, JsonResponse as _};
+
 /// A client with one bearer token.
 #[derive(Clone)]
 pub struct Client {
@@ -101,7 +103,7 @@ impl Client {
             .http
             .request(method, self.url(path))
             .bearer_auth(&self.token)
-            .json(body);
+            .json(body)?;
         let answer = request.send().await?;
         Ok((answer.status(), answer.json().await?))
     }
@@ -166,7 +168,7 @@ impl Client {
             "POST {path}: {}",
             answer.status()
         );
-        Ok(answer.json().await?)
+        answer.json().await
     }
 
     /// The absolute URL of a URI that the server gave.

@@ -4,6 +4,7 @@
 
 mod client;
 mod demo;
+mod json;
 pub mod mock_lkm;
 mod wave;
 
@@ -11,4 +12,5 @@ pub use client::{Client, Playback, Recording};
 pub use demo::{
     Demo, KmsService, LkmService, Ready, Services, TenantAccess, keyreel, program, root,
 };
+pub use json::{JsonRequest, JsonResponse};
 pub use wave::{noise_wave, write_recording};

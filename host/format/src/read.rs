@@ -251,6 +251,13 @@ impl Opened {
     pub fn remaining(&self) -> usize {
         self.left
     }
+
+    /// A handle on the memory of what is yet to be given out: when it is the only one left, that
+    /// memory can be used again.
+    #[must_use]
+    pub fn memory(&self) -> Bytes {
+        self.rest.clone()
+    }
 }
 
 impl Iterator for Opened {

@@ -164,7 +164,8 @@ impl Keys {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
-    /// "error", "warn", "info", "debug", or directives of tracing-subscriber's `EnvFilter`.
+    /// What is written: "error", "warn", "info", "debug" or "trace", and such a level for single
+    /// targets: "info,keyreel::plugin=debug".
     pub(crate) filter: String,
     /// Lines for people or for machines.
     pub(crate) format: LogFormat,
@@ -329,7 +330,7 @@ mod tests {
     #[test]
     fn what_the_server_would_refuse_at_its_start_is_found() {
         config("").check().unwrap();
-        config("[log]\nfilter = 'info,keyreel::plugin=debug'")
+        config("[log]\nfilter = 'info, keyreel::plugin=debug'")
             .check()
             .unwrap();
         let table = [
@@ -343,6 +344,7 @@ mod tests {
             ("[playback]\nspan_kib = 1", "playback.span_kib"),
             ("[sessions]\nttl_minutes = 1", "sessions.ttl_minutes"),
             ("[log]\nfilter = 'keyreel=loud'", "[log] filter"),
+            ("[log]\nfilter = 'inof'", "\"inof\" is no level"),
         ];
         for (text, expected) in table {
             let error = config(text).check().unwrap_err();

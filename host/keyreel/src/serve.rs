@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use keyreel_keys::Keystore;
 use keyreel_library::destruction::CertificateKey;
 use keyreel_server::{BoundServer, BuildInfo, GrantKey, ReadyCheck, Server, ServerParts, Shutdown};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::ConfigFile;
 use crate::assemble::{self, Parts};
@@ -74,13 +76,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
 /// Starts logging to stderr.
 pub(crate) fn log(settings: &Log) -> anyhow::Result<()> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(settings)?)
+    let log = tracing_subscriber::registry().with(filter(settings)?);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match settings.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => log.with(lines).try_init(),
+        LogFormat::Json => log.with(lines.json()).try_init(),
     };
     started.map_err(|source| anyhow::anyhow!("logging: {source}"))
 }
@@ -89,9 +91,25 @@ pub(crate) fn log(settings: &Log) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The setting is no filter.
-pub(crate) fn filter(settings: &Log) -> Result<EnvFilter, Usage> {
-    EnvFilter::try_new(&settings.filter)
-        .map_err(|source| Usage::new(format!("[log] filter: {source}")))
+pub(crate) fn filter(settings: &Log) -> Result<Targets, Usage> {
+    let mut filter = Targets::new();
+    for directive in settings.filter.split(',') {
+        let (target, level) = match directive.split_once('=') {
+            None => (None, directive.trim()),
+            Some((target, level)) => (Some(target.trim()), level.trim()),
+        };
+        let Ok(level) = level.parse::<LevelFilter>() else {
+            return Err(Usage::new(format!(
+                "[log] filter: {level:?} is no level; expected off, error, warn, info, debug or \
+                 trace, alone or for a target as in \"info,keyreel::plugin=debug\""
+            )));
+        };
+        filter = match target {
+            None => filter.with_default(level),
+            Some(target) => filter.with_target(target, level),
+        };
+    }
+    Ok(filter)
 }
 
 /// Binds the server's addresses.

@@ -3,6 +3,10 @@
 //! `keyreel-library`, which implements [`KekStore`]).
 #![forbid(unsafe_code)]
 
+// `testing` calls this crate by its name, here as in its own crate.
+#[cfg(test)]
+extern crate self as keyreel_keys;
+
 pub mod aead;
 mod clock;
 mod configuration;
@@ -26,7 +30,8 @@ mod registration;
 mod secret_cache;
 mod settings;
 mod stats;
-#[cfg(any(test, feature = "test-support"))]
+#[cfg(test)]
+#[path = "../testing/src/lib.rs"]
 pub mod testing;
 mod vault;
 

@@ -47,7 +47,10 @@ impl MetadataKey {
         ))
     }
 
-    pub(crate) fn new(tenant: &TenantId, sealing: Key, index: Key) -> Self {
+    /// From two independent keys: `sealing` for what is known of recordings, `index` for the terms
+    /// by which they are found.
+    #[must_use]
+    pub fn new(tenant: &TenantId, sealing: Key, index: Key) -> Self {
         Self {
             tenant: tenant.clone(),
             sealing,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use keyreel_format::{ContentType, KekId, PartName, ProviderId, TenantId};
 use keyreel_keys::Policy;
-use keyreel_keys::testing::MemoryMetadataKeys;
+use keyreel_keys_testing::MemoryMetadataKeys;
 use keyreel_library::{
     AuditEvent, Catalogue, Channel, Credential, CredentialKind, Details, Media, Part, Recording,
     RecordingQuery, SqliteCatalogue, Tenant,

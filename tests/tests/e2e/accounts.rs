@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use keyreel_tests::{Client, Demo, keyreel};
+use keyreel_tests::{Client, Demo, JsonResponse as _, keyreel};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
-use keyreel_tests::{Client, Demo, keyreel, noise_wave};
+use keyreel_tests::{Client, Demo, JsonResponse as _, keyreel, noise_wave};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use keyreel_tests::{Client, Demo, keyreel, noise_wave, root};
+use keyreel_tests::{Client, Demo, JsonResponse as _, keyreel, noise_wave, root};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use keyreel_tests::{Client, Demo, keyreel, noise_wave};
+use keyreel_tests::{Client, Demo, JsonResponse as _, keyreel, noise_wave};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Row;

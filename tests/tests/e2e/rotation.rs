@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use keyreel_tests::{Client, Demo, keyreel, noise_wave};
+use keyreel_tests::{Client, Demo, JsonResponse as _, keyreel, noise_wave};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;

@@ -15,7 +15,7 @@ use keyreel_keys::{
     DekTtl, KekId, KekStore as _, Keystore, ProviderId, TenantId, TenantVault as _, Vault,
 };
 use keyreel_library::{Catalogue as _, DestructionStore as _, Objects, SqliteCatalogue};
-use keyreel_tests::{Client, Demo, keyreel, noise_wave};
+use keyreel_tests::{Client, Demo, JsonResponse as _, keyreel, noise_wave};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 

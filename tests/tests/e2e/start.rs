@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyreel_tests::{Client, Demo, root};
+use keyreel_tests::{Client, Demo, JsonResponse as _, root};
 
 #[tokio::test]
 async fn a_demo_has_tenants_of_all_kinds_and_keeps_what_is_there() -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyreel_tests::{Demo, noise_wave, write_recording};
+use keyreel_tests::{Demo, JsonResponse as _, noise_wave, write_recording};
 use reqwest::Method;
 
 use crate::flights::import;

@@ -19,7 +19,7 @@ use keyreel_keys::{
 use keyreel_sandbox::{
     AwsSigner, Egress, Grants, OriginGrant, PluginProvider, Sandbox, SandboxSettings,
 };
-use keyreel_tests::root;
+use keyreel_tests::{JsonRequest as _, JsonResponse as _, root};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -341,7 +341,14 @@ impl Kms {
 
     async fn control(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/_proxy/{path}", self.ready.url);
-        let answer = self.http.post(url).json(&body).send().await.unwrap();
+        let answer = self
+            .http
+            .post(url)
+            .json(&body)
+            .unwrap()
+            .send()
+            .await
+            .unwrap();
         answer.error_for_status().unwrap().json().await.unwrap()
     }
 

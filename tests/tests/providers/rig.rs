@@ -38,6 +38,7 @@ use keyreel_server::settings::ListenSettings;
 use keyreel_server::{
     AuditObserver, BuildInfo, GrantKey, Server, ServerParts, Settings, Shutdown, ShutdownHandle,
 };
+use keyreel_tests::JsonResponse as _;
 use tempfile::TempDir;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use zeroize::Zeroizing;

@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use keyreel_format::{Header, Reader};
-use keyreel_keys::testing::{LocalProvider, MemoryMetadataKeys, MemoryObserver};
 use keyreel_keys::{
     DekRequest, Keyring, KeyringParts, KeyringSettings, Policy, ProviderId, SystemClock,
 };
+use keyreel_keys_testing::{LocalProvider, MemoryMetadataKeys, MemoryObserver};
 use tokio::io::{AsyncRead, ReadBuf};
 use url::Url;
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use keyreel_format::{KekId, ProviderId, Reader, RecordingId, TenantId};
-use keyreel_keys::testing::{Behaviour, LocalProvider, MemoryMetadataKeys, MemoryObserver, Seen};
 use keyreel_keys::{
     DekRequest, ErrorClass, KekState, KeyError, Keyring, KeyringParts, KeyringSettings, Keystore,
     Policy, SystemClock, UnwrapPurpose, Vault, ensure_master_key,
 };
+use keyreel_keys_testing::{Behaviour, LocalProvider, MemoryMetadataKeys, MemoryObserver, Seen};
 use url::Url;
 
 use super::recording::Step;

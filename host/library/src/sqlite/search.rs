@@ -169,7 +169,7 @@ fn fold(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use keyreel_keys::MetadataKeys as _;
-    use keyreel_keys::testing::MemoryMetadataKeys;
+    use keyreel_keys_testing::MemoryMetadataKeys;
 
     use super::*;
     use crate::catalogue::Channel;

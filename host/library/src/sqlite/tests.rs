@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyreel_keys::testing::MemoryMetadataKeys;
 use keyreel_keys::{KekStore as _, Policy};
+use keyreel_keys_testing::MemoryMetadataKeys;
 
 use super::*;
 use crate::catalogue::{Details, Media};

@@ -92,7 +92,10 @@ impl Client {
     pub(crate) async fn ask(&self, sending: &Sending) -> (u16, Value) {
         let answer = self.send(sending).await;
         let status = answer.status().as_u16();
-        (status, answer.json().await.unwrap())
+        (
+            status,
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap(),
+        )
     }
 
     pub(crate) fn authorization(&self, sending: &Sending) -> String {

@@ -208,7 +208,8 @@ async fn strangers_learn_nothing() {
         let answer = fixture.client.send(sending).await;
         assert_eq!(answer.status(), 401);
         assert_eq!(answer.headers()["www-authenticate"], "Hawk");
-        let answer: serde_json::Value = answer.json().await.unwrap();
+        let answer: serde_json::Value =
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
         assert_eq!(answer["code"], "unauthorized");
     }
     // None of them spent the nonce, and the log is not theirs to fill.

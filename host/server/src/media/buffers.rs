@@ -1,10 +1,9 @@
 //! Memory for spans, used again and again: a fresh megabyte for each would be mapped, cleared and
 //! faulted in page by page, which takes about as long as decrypting it.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// Buffers that were used, in two sizes. One can be used again when the last slice of it has been
 /// written out.
@@ -22,8 +21,9 @@ impl Buffers {
         }
     }
 
-    /// A buffer that `len` bytes fit into, its contents undefined. What is much smaller than any
-    /// shelf is made to measure: a slow listener holds on to it.
+    /// A buffer that `len` bytes fit into. It has the length and the contents of its last use, so
+    /// that nobody need clear what is overwritten. What is much smaller than any shelf is made to
+    /// measure: a slow listener holds on to it.
     pub(super) fn take(&self, len: usize) -> BytesMut {
         match self.shelf(len) {
             Some(shelf) => shelf.take(),
@@ -31,14 +31,11 @@ impl Buffers {
         }
     }
 
-    /// Splits the filled part of a buffer off and keeps a handle on its memory.
-    pub(super) fn keep(&self, mut filled: BytesMut) -> BytesMut {
-        let Some(shelf) = self.shelf(filled.len()) else {
-            return filled;
-        };
-        let span = filled.split();
-        shelf.keep(filled);
-        span
+    /// Keeps a handle on memory that was taken here, all of what was read into it.
+    pub(super) fn keep(&self, memory: Bytes) {
+        if let Some(shelf) = self.shelf(memory.len()) {
+            shelf.keep(memory);
+        }
     }
 
     fn shelf(&self, len: usize) -> Option<&Shelf> {
@@ -53,7 +50,8 @@ impl Buffers {
 }
 
 struct Shelf {
-    used: Mutex<VecDeque<BytesMut>>,
+    /// By their last use.
+    used: Mutex<Vec<Bytes>>,
     size: usize,
 }
 
@@ -67,24 +65,22 @@ impl Shelf {
 
     fn take(&self) -> BytesMut {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        // The oldest are the likeliest to be free.
-        for _ in 0..used.len().min(LOOKED_AT) {
-            let Some(mut buffer) = used.pop_front() else {
-                break;
-            };
-            if buffer.try_reclaim(self.size) {
-                return buffer;
-            }
-            used.push_back(buffer);
-        }
+        // The newest are in the processor's caches still, the oldest are the likeliest to be free.
+        let newest = used.len().saturating_sub(LOOKED_AT)..used.len();
+        let oldest = 0..newest.start.min(LOOKED_AT);
+        let free = |at: &usize| used.get(*at).is_some_and(Bytes::is_unique);
+        let found = newest.rev().chain(oldest).find(free);
+        let found = found.map(|at| used.remove(at));
         drop(used);
-        BytesMut::with_capacity(self.size)
+        found
+            .and_then(|memory| memory.try_into_mut().ok())
+            .unwrap_or_else(|| BytesMut::with_capacity(self.size))
     }
 
-    fn keep(&self, buffer: BytesMut) {
+    fn keep(&self, memory: Bytes) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() < KEPT {
-            used.push_back(buffer);
+            used.push(memory);
         }
     }
 }
@@ -102,14 +98,21 @@ mod tests {
         let buffers = Buffers::new(1024, 4096);
         for len in [1000, 4000] {
             let mut first = buffers.take(len);
+            assert!(first.is_empty());
             first.resize(len, 1);
-            let span = buffers.keep(first).freeze();
+            let span = first.freeze();
+            buffers.keep(span.clone());
             let address = span.as_ptr();
             assert_ne!(buffers.take(len).as_ptr(), address, "still in use");
+            let rest = span.slice(len - 1..);
             drop(span);
+            assert_ne!(buffers.take(len).as_ptr(), address, "a slice is in use");
+            drop(rest);
             let again = buffers.take(len);
             assert_eq!(again.as_ptr(), address);
-            assert!(again.is_empty());
+            assert_eq!(again.len(), len, "nothing to clear");
+            assert!(again.capacity() >= len);
+            assert_ne!(buffers.take(len).as_ptr(), address, "taken once");
         }
         assert!(buffers.take(100).capacity() < 1024, "made to measure");
     }

@@ -143,8 +143,8 @@ impl Source {
         let sealed_len = usize::try_from(span.object_range.end - span.object_range.start);
         let buffer = library.buffers().take(sealed_len.unwrap_or(0));
         let read = self.sealed.read(span.object_range.clone(), buffer).await;
-        let sealed = library.buffers().keep(read.map_err(object_problem)?);
-        let opened = self.reader.open(&span, sealed)?;
+        let opened = self.reader.open(&span, read.map_err(object_problem)?)?;
+        library.buffers().keep(opened.memory());
         if let Some(Segment::Plain(rest)) = self.segments.front_mut() {
             rest.start = span.plaintext_range.end;
         }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyreel_format::{ProviderId, TenantId};
-use keyreel_keys::testing::{Behaviour, LocalProvider, ManualClock};
 use keyreel_keys::{
     Asker, Clock as _, Configured, ErrorClass, KekStore as _, KeyError, Keyring, KeyringParts,
     KeyringSettings, Occasion, Policy,
 };
+use keyreel_keys_testing::{Behaviour, LocalProvider, ManualClock};
 use keyreel_library::{
     AuditEvent, AuditQuery, AuditScope, By, Catalogue as _, RotationPeriod, SqliteCatalogue, Tenant,
 };

@@ -223,10 +223,9 @@ async fn every_failure_of_a_provider_is_its_own_answer() {
             .find(|e| e.action == "key.unwrap.refused")
             .unwrap();
         assert_eq!(refused.outcome, class.as_str());
-        fixture.provider.behave(
-            &tenant("alpha"),
-            keyreel_keys::testing::Behaviour::default(),
-        );
+        fixture
+            .provider
+            .behave(&tenant("alpha"), keyreel_keys_testing::Behaviour::default());
     }
 }
 
@@ -235,7 +234,7 @@ async fn a_wrong_dek_is_damage_and_no_noise() {
     let fixture = Fixture::new().await;
     fixture.add_call("r", 1000).await;
     let uri = fixture.media_uri(&fixture.agent, "r").await;
-    let behaviour = keyreel_keys::testing::Behaviour {
+    let behaviour = keyreel_keys_testing::Behaviour {
         wrong_dek: true,
         ..Default::default()
     };

@@ -135,7 +135,7 @@ async fn a_grant_has_so_many_streams_and_another_grant_its_own() {
 async fn a_key_taken_away_ends_an_open_stream_within_its_time() {
     use keyreel_keys::ErrorClass;
     let fixture = Fixture::new().await;
-    let short = keyreel_keys::testing::Behaviour {
+    let short = keyreel_keys_testing::Behaviour {
         max_cache: Some(Duration::from_secs(1)),
         ..Default::default()
     };

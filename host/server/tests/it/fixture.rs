@@ -9,11 +9,11 @@ use bytes::BytesMut;
 use keyreel_format::{
     ContentType, Dek, Identity, KeyBlock, PartName, ProviderId, RecordingId, Sealer, TenantId,
 };
-use keyreel_keys::testing::{LocalProvider, ManualClock};
 use keyreel_keys::{
     KeyProvider as _, Keyring, KeyringParts, KeyringSettings, Keystore, MetadataVault, Policy,
     Registrar, Vault, Wrapped, generate_master_key,
 };
+use keyreel_keys_testing::{LocalProvider, ManualClock};
 use keyreel_library::audit_chain::AuditKey;
 use keyreel_library::destruction::CertificateKey;
 use keyreel_library::{

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use keyreel_keys::testing::Behaviour;
 use keyreel_keys::{KekId, KekState, KekStore as _, ProviderId};
+use keyreel_keys_testing::Behaviour;
 use serde_json::{Value, json};
 
 use crate::client;

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keyreel_format::wrap::{PrivateKey, WrapAlgorithm};
-use keyreel_keys::testing::Behaviour;
 use keyreel_keys::{ErrorClass, KekId, KekStore as _, ProviderError};
+use keyreel_keys_testing::Behaviour;
 use keyreel_library::Role;
 use keyreel_server::accounts::create_token;
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use keyreel_format::{Header, Reader};
-use keyreel_keys::testing::Behaviour;
 use keyreel_keys::{DekRequest, KekStore as _, Policy, ProviderId};
+use keyreel_keys_testing::Behaviour;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, End};

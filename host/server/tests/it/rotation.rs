@@ -179,10 +179,8 @@ async fn a_schedule_changes_the_key_when_it_is_due() {
     let failing = until(&f, |schedule| schedule["lastError"].is_string()).await;
     assert!(failing["nextRotation"].as_str() > Some(&next), "{failing}");
     assert_eq!(failing["lastRotation"], Value::Null);
-    f.provider.behave(
-        &tenant("alpha"),
-        keyreel_keys::testing::Behaviour::default(),
-    );
+    f.provider
+        .behave(&tenant("alpha"), keyreel_keys_testing::Behaviour::default());
     f.clock.advance(Duration::from_mins(1));
     let done = until(&f, |schedule| schedule["lastRotation"].is_string()).await;
     assert_eq!(done["lastError"], Value::Null);

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use keyreel_keys::testing::MemoryMetadataKeys;
+use keyreel_keys_testing::MemoryMetadataKeys;
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
 

@@ -5,15 +5,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyreel_format::{KekId, ProviderId, TenantId};
+use keyreel_keys::{
+    Kek, KekId, KekRecord, KekState, KekStore, KeyConfiguration, Policy, ProviderId, RecoveryKey,
+    Registration, Retirement, SealedKey, StoreError, Succession, TenantId,
+};
 
 use super::lock;
-use crate::configuration::KeyConfiguration;
-use crate::kek::{
-    Kek, KekRecord, KekState, KekStore, Policy, Registration, Retirement, SealedKey, StoreError,
-    Succession,
-};
-use crate::recovery::RecoveryKey;
 
 /// A [`KekStore`] in memory.
 #[derive(Default)]

@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use keyreel_format::TenantId;
+use keyreel_keys::{MetadataError, MetadataKey, MetadataKeys, TenantId, aead};
 
 use super::lock;
-use crate::aead;
-use crate::metadata::{MetadataError, MetadataKey, MetadataKeys};
 
 /// Metadata keys that every tenant has until they are destroyed.
 #[derive(Debug, Default)]

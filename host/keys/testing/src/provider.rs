@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use keyreel_format::wrap::{self, PrivateKey, WrapAlgorithm};
-use keyreel_format::{Dek, KekId, TenantId};
+use keyreel_keys::{
+    Attributes, CallInfo, Configured, Dek, Envelope, ErrorClass, Health, Kek, KekId, KeyProvider,
+    ProviderDescription, ProviderError, TenantId, UnwrappedDek, Validated,
+};
 
 use super::lock;
-use crate::configuration::{Configured, Validated};
-use crate::kek::Kek;
-use crate::provider::{
-    Attributes, CallInfo, Envelope, ErrorClass, Health, KeyProvider, ProviderDescription,
-    ProviderError, UnwrappedDek,
-};
 
 /// A key provider in this process.
 pub struct LocalProvider {

@@ -1,6 +1,9 @@
 //! Parts for tests: a KEK store in memory, a provider in this process, an observer that remembers,
-//! metadata keys without a keystore, a clock that is set. Behind the feature `test-support`.
+//! metadata keys without a keystore, a clock that is set.
 //! Not for: production. The store forgets, and the provider has no sandbox.
+//!
+//! A crate of its own, and no feature of `keyreel-keys`: so what is tested is what is built for
+//! users, once. `keyreel-keys` has it as a module for its own tests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,9 +11,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::clock::Clock;
-use crate::observer::{MintedKek, ObserverError, UnwrapAttempt, UnwrapObserver};
-use crate::provider::{ErrorClass, ProviderError};
+use keyreel_keys::{
+    Clock, ErrorClass, MintedKek, ObserverError, ProviderError, UnwrapAttempt, UnwrapObserver,
+};
 
 mod metadata;
 mod provider;
