@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench build web plugins target tools docs
+.PHONY: demo test check bench build web plugins target docs
 
 BIN := target/release/keyreel
 # Each is a component of its own, built into the program.
@@ -48,10 +48,6 @@ check: web plugins
 
 test:
 	tests/run
-
-# What tests need besides the build.
-tools:
-	tests/setup test
 
 bench: build
 	tests/setup bench

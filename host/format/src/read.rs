@@ -252,8 +252,9 @@ impl Opened {
         self.left
     }
 
-    /// A handle on the memory of what is yet to be given out: when it is the only one left, that
-    /// memory can be used again.
+    /// A handle on the memory that was read into, whole before the first chunk is given out: when
+    /// it is the only one left, that memory can be used again. Not to be read: between the chunks
+    /// lie tags, before and after them plaintext that was not asked for.
     #[must_use]
     pub fn memory(&self) -> Bytes {
         self.rest.clone()

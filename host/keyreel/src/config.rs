@@ -164,8 +164,8 @@ impl Keys {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
-    /// What is written: "error", "warn", "info", "debug" or "trace", and such a level for single
-    /// targets: "info,keyreel::plugin=debug".
+    /// What is written: "off", "error", "warn", "info", "debug" or "trace", and such a level for
+    /// single targets: "info,keyreel::plugin=debug".
     pub(crate) filter: String,
     /// Lines for people or for machines.
     pub(crate) format: LogFormat,
@@ -344,7 +344,15 @@ mod tests {
             ("[playback]\nspan_kib = 1", "playback.span_kib"),
             ("[sessions]\nttl_minutes = 1", "sessions.ttl_minutes"),
             ("[log]\nfilter = 'keyreel=loud'", "[log] filter"),
-            ("[log]\nfilter = 'inof'", "\"inof\" is no level"),
+            ("[log]\nfilter = 'inof'", "[log] filter: \"inof\""),
+            ("[log]\nfilter = ''", "[log] filter: \"\""),
+            ("[log]\nfilter = 'info,'", "[log] filter: \"\""),
+            ("[log]\nfilter = 'keyreel='", "[log] filter: \"keyreel=\""),
+            ("[log]\nfilter = '=debug'", "[log] filter: \"=debug\""),
+            (
+                "[log]\nfilter = 'info,a[b]=warn'",
+                "[log] filter: \"a[b]=warn\"",
+            ),
         ];
         for (text, expected) in table {
             let error = config(text).check().unwrap_err();

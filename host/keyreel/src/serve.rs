@@ -93,23 +93,34 @@ pub(crate) fn log(settings: &Log) -> anyhow::Result<()> {
 /// The setting is no filter.
 pub(crate) fn filter(settings: &Log) -> Result<Targets, Usage> {
     let mut filter = Targets::new();
-    for directive in settings.filter.split(',') {
+    for directive in settings.filter.split(',').map(str::trim) {
         let (target, level) = match directive.split_once('=') {
-            None => (None, directive.trim()),
+            None => (None, directive),
             Some((target, level)) => (Some(target.trim()), level.trim()),
         };
-        let Ok(level) = level.parse::<LevelFilter>() else {
-            return Err(Usage::new(format!(
-                "[log] filter: {level:?} is no level; expected off, error, warn, info, debug or \
-                 trace, alone or for a target as in \"info,keyreel::plugin=debug\""
-            )));
-        };
-        filter = match target {
-            None => filter.with_default(level),
-            Some(target) => filter.with_target(target, level),
+        filter = match (target, level_of(level)) {
+            (None, Some(level)) => filter.with_default(level),
+            (Some(target), Some(level)) if is_target(target) => filter.with_target(target, level),
+            _ => {
+                return Err(Usage::new(format!(
+                    "[log] filter: {directive:?} is none; expected off, error, warn, info, debug or \
+                     trace, alone or for a target, as in \"info,keyreel::plugin=debug\""
+                )));
+            }
         };
     }
     Ok(filter)
+}
+
+/// A level. Nothing at all would be one to its own parser.
+fn level_of(text: &str) -> Option<LevelFilter> {
+    text.parse().ok().filter(|_| !text.is_empty())
+}
+
+/// Whether `text` may be the beginning of a module's path.
+fn is_target(text: &str) -> bool {
+    let of_a_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+    !text.is_empty() && text.chars().all(of_a_path)
 }
 
 /// Binds the server's addresses.

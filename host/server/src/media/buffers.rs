@@ -65,12 +65,9 @@ impl Shelf {
 
     fn take(&self) -> BytesMut {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        // The newest are in the processor's caches still, the oldest are the likeliest to be free.
-        let newest = used.len().saturating_sub(LOOKED_AT)..used.len();
-        let oldest = 0..newest.start.min(LOOKED_AT);
-        let free = |at: &usize| used.get(*at).is_some_and(Bytes::is_unique);
-        let found = newest.rev().chain(oldest).find(free);
-        let found = found.map(|at| used.remove(at));
+        // The newest first: they are in the processor's caches still.
+        let free = used.iter().rposition(Bytes::is_unique);
+        let found = free.map(|at| used.remove(at));
         drop(used);
         found
             .and_then(|memory| memory.try_into_mut().ok())
@@ -79,19 +76,22 @@ impl Shelf {
 
     fn keep(&self, memory: Bytes) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() < KEPT {
-            used.push(memory);
+        if used.len() == KEPT {
+            // Whoever listens to the oldest keeps it; it is freed after that.
+            used.remove(0);
         }
+        used.push(memory);
     }
 }
 
-const LOOKED_AT: usize = 4;
 /// At 256 KiB each, 16 MiB.
 const KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::Buffers;
+    use bytes::Bytes;
+
+    use super::{Buffers, KEPT};
 
     #[test]
     fn memory_is_used_again_once_it_is_free() {
@@ -111,9 +111,44 @@ mod tests {
             let again = buffers.take(len);
             assert_eq!(again.as_ptr(), address);
             assert_eq!(again.len(), len, "nothing to clear");
-            assert!(again.capacity() >= len);
+            assert!(again.capacity() >= if len == 1000 { 1024 } else { 4096 });
             assert_ne!(buffers.take(len).as_ptr(), address, "taken once");
         }
         assert!(buffers.take(100).capacity() < 1024, "made to measure");
+    }
+
+    #[test]
+    fn memory_that_fills_its_shelf_is_used_again() {
+        let buffers = Buffers::new(1024, 4096);
+        let mut first = buffers.take(4096);
+        first.resize(4096, 1);
+        let address = first.as_ptr();
+        buffers.keep(first.freeze());
+        assert_eq!(buffers.take(4096).as_ptr(), address);
+    }
+
+    #[test]
+    fn what_stays_in_use_hides_nothing_that_is_free() {
+        let buffers = Buffers::new(1024, 4096);
+        let used = || {
+            let mut buffer = buffers.take(1000);
+            buffer.resize(1000, 1);
+            let span = buffer.freeze();
+            buffers.keep(span.clone());
+            span
+        };
+        // Slow listeners before and after one that is done.
+        let mut slow: Vec<Bytes> = (0..40).map(|_| used()).collect();
+        let done = used();
+        let address = done.as_ptr();
+        slow.extend((0..KEPT - 41).map(|_| used()));
+        drop(done);
+        assert_eq!(used().as_ptr(), address);
+        // The shelf is full of what is in use: what is newly freed is kept all the same.
+        slow.extend((0..9).map(|_| used()));
+        let last = slow.pop().unwrap();
+        let address = last.as_ptr();
+        drop(last);
+        assert_eq!(used().as_ptr(), address);
     }
 }
