@@ -51,10 +51,10 @@ enum Command {
     /// Tenants: add, list.
     #[command(subcommand)]
     Tenant(accounts::TenantCommand),
-    /// Accounts: add.
+    /// Accounts: add, list, password, remove.
     #[command(subcommand)]
     User(accounts::UserCommand),
-    /// Bearer tokens: add.
+    /// Bearer tokens: add, list, revoke.
     #[command(subcommand)]
     Token(accounts::TokenCommand),
     /// The audit log: tail, verify, export, checkpoint, key, resume.
